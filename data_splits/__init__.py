@@ -1,0 +1,1 @@
+"""Splits of labelled cases into train, validation and test, by group."""

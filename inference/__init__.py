@@ -1,0 +1,53 @@
+"""Promptable segmentation of medical images on a CPU: npz cases with boxes in, mask npz out.
+
+From Python::
+
+    import inference
+
+    segmenter = inference.load()                          # or inference.load("path/to/bundle",
+    threads=4) labels = segmenter.segment(image, boxes)              # (H, W); boxes (N, 4), both
+    ends inclusive labels = segmenter.segment_volume(volume, boxes, spacing)   # (D, H, W); boxes
+    (N, 6) embedded = segmenter.embed(image)                     # keeps the embedding:
+    labels = embedded.segment(another_box)                # a further box costs only a decode
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from inference.engine import EngineName, Precision
+    from inference.segment import Segmenter
+
+
+def load(
+    bundle: str | PathLike[str] | None = None,
+    engine: EngineName = "openvino",
+    precision: Precision = "f32",
+    threads: int = 0,
+    cache_dir: str | PathLike[str] | None = None,
+) -> Segmenter:
+    """Load a model bundle (default: the one that ships) to segment any number of pictures and
+    volumes.
+
+    Args:
+        bundle: folder with bundle.json.
+        engine: ``openvino`` or ``onnxruntime``.
+        precision: ``f32`` or ``bf16`` (OpenVINO on a processor with bf16).
+        threads: 0 for as many as the process may use.
+        cache_dir: keeps compiled graphs from one process to the next; None keeps none.
+    Raises:
+        BundleError, EngineError: see :mod:`inference.errors`.
+    """
+    from pathlib import Path
+
+    from inference.bundle import DEFAULT_BUNDLE, read_bundle
+    from inference.engine import EngineSettings
+    from inference.segment import Segmenter
+
+    settings = EngineSettings(
+        engine, precision, threads, None if cache_dir is None else Path(cache_dir)
+    )
+    return Segmenter(read_bundle(DEFAULT_BUNDLE if bundle is None else Path(bundle)), settings)

@@ -1,0 +1,180 @@
+"""Segment every npz case of a folder: one mask npz of the same name for each.
+
+Input: imgs, (H, W), (H, W, 1), (H, W, 3), (H, W, 4) or (D, H, W), any real numbers, and boxes, (N,
+4) x_min, y_min, x_max, y_max or (N, 6) x_min, y_min, z_min, x_max, y_max, z_max, both ends
+inclusive.  Output: segs, label i for box i, later boxes over earlier ones.  A case that cannot be
+read is refused with one line; the others are still done.
+
+exit status: 0 every case done; 1 some case refused; 2 wrong call, bundle or engine
+"""
+
+import argparse
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from inference.bundle import DEFAULT_BUNDLE, read_bundle
+from inference.case import read_case, write_mask
+from inference.engine import EngineSettings
+from inference.errors import CaseError, InferenceError, UsageError
+from inference.modality import modality_of
+from inference.progress import Progress
+from inference.segment import Segmenter
+
+log = logging.getLogger("inference")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m inference",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    folders = parser.add_argument_group("folders")
+    folders.add_argument(
+        "-i", "--input", type=Path, metavar="DIR",
+        help="npz cases (default: /inputs if that folder exists, else ./inputs)",
+    )  # fmt: skip
+    folders.add_argument(
+        "-o", "--output", type=Path, metavar="DIR",
+        help="where the masks go (default: /outputs if that folder exists, else ./outputs)",
+    )  # fmt: skip
+    model = parser.add_argument_group("model and engine")
+    model.add_argument(
+        "--model", type=Path, metavar="BUNDLE",
+        default=os.environ.get("MEDSAM_BUNDLE") or DEFAULT_BUNDLE,
+        help="folder with bundle.json (default: $MEDSAM_BUNDLE, else the bundle that ships)",
+    )  # fmt: skip
+    model.add_argument(
+        "--engine", choices=("openvino", "onnxruntime"), default="openvino",
+        help="default: %(default)s",
+    )  # fmt: skip
+    model.add_argument(
+        "--precision", choices=("f32", "bf16"), default="f32",
+        help="arithmetic; bf16 is for openvino on a processor that has it (default: %(default)s)",
+    )  # fmt: skip
+    model.add_argument(
+        "--threads", type=int, default=0, metavar="N",
+        help="default: as many as the container or process may use",
+    )  # fmt: skip
+    model.add_argument(
+        "--cache", type=Path, metavar="DIR", default=os.environ.get("MEDSAM_CACHE") or None,
+        help="keep compiled graphs here; one that does not fit this processor or cannot be read"
+        " is compiled anew (default: $MEDSAM_CACHE, else nowhere)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--compile-only", action="store_true",
+        help="check the bundle, compile its graphs into the cache and exit",
+    )  # fmt: skip
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="tell each case's time and what is compiled"
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    args = make_parser().parse_args(argv)
+    logging.basicConfig(
+        level=logging.INFO if args.verbose else logging.WARNING,
+        format="%(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        if args.threads < 0:
+            raise UsageError(f"--threads: expected 0 or more, found {args.threads}")
+        cache = None if args.cache is None else Path(args.cache)
+        settings = EngineSettings(args.engine, args.precision, args.threads, cache)
+        segmenter = Segmenter(read_bundle(Path(args.model)), settings)
+        if args.compile_only:
+            return compile_all(segmenter)
+        inputs = input_folder(args.input)
+        return segment_folder(segmenter, inputs, output_folder(args.output, inputs))
+    except InferenceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def input_folder(given: Path | None) -> Path:
+    """The folder of cases, which must exist."""
+    folder = given or (Path("/inputs") if Path("/inputs").is_dir() else Path("inputs"))
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: expected a folder of npz cases, found none")
+    return folder
+
+
+def output_folder(given: Path | None, inputs: Path) -> Path:
+    """The folder of masks, made where it is missing; never the one that the cases lie in."""
+    folder = given or (Path("/outputs") if Path("/outputs").is_dir() else Path("outputs"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: expected a folder to write masks to, found: {error.strerror}"
+        ) from error
+    if folder.resolve() == inputs.resolve():
+        raise UsageError(f"{folder}: expected another folder than the cases', found the same")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{folder}: expected a folder that user {os.getuid()} may write to")
+    return folder
+
+
+def compile_all(segmenter: Segmenter) -> int:
+    """Compile every graph of the bundle; the cache, if one is given, keeps them."""
+    segmenter.bundle.verify()
+    for modality in segmenter.bundle.routing:
+        segmenter.model(modality).compile()
+    return 0
+
+
+def segment_folder(segmenter: Segmenter, inputs: Path, outputs: Path) -> int:
+    """Segment every case of ``inputs``; 0 when all were done, 1 when some were refused."""
+    paths = sorted(p for p in inputs.iterdir() if p.suffix == ".npz" and not p.name.startswith("."))
+    if not paths:
+        log.warning("%s: expected npz cases, found none", inputs)
+    refused = 0
+    with Progress("cases", len(paths)) as progress:
+        for path in paths:
+            began = time.perf_counter()
+            try:
+                case = read_case(path)
+                write_mask(
+                    outputs / path.name, segmenter.segment_case(case, modality_of(case.name))
+                )
+            except CaseError as error:
+                refused += 1
+                print(f"refused: {one_line(str(error))}", file=sys.stderr)
+            except InferenceError:
+                raise
+            except MemoryError:
+                refused += 1
+                print(f"refused: {path.name}: not enough memory", file=sys.stderr)
+            except Exception as error:  # one bad case must never stop the rest, whatever it hit
+                refused += 1
+                log.info("unexpected failure", exc_info=error)
+                print(
+                    f"refused: {path.name}: {type(error).__name__}: {one_line(str(error))}",
+                    file=sys.stderr,
+                )
+            else:
+                log.info(
+                    "%s: %d boxes, %.3f s", path.name, len(case.boxes), time.perf_counter() - began
+                )
+            progress.step()
+    if refused:
+        print(
+            f"{len(paths) - refused} of {len(paths)} cases done, {refused} refused", file=sys.stderr
+        )
+    return 1 if refused else 0
+
+
+def one_line(text: str) -> str:
+    """``text`` without line breaks."""
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

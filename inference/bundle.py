@@ -1,0 +1,197 @@
+"""Model bundles: a folder with ``bundle.json`` and the graphs that it names.
+
+Everything that makes one model differ from another stands in ``bundle.json``; ``docs/bundle.md``
+describes every key.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+from inference.errors import BundleError
+from inference.modality import UNKNOWN
+from inference.preprocess import Normalisation, Resize
+from inference.prompt import RegionRule
+
+SCHEMA = 1
+"""Version of the layout of bundle.json that this package reads."""
+
+DEFAULT_BUNDLE = Path(__file__).parent / "bundle"
+"""The bundle that ships."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class VolumeRule:
+    """How a model walks through a volume."""
+
+    channels: Literal["repeat", "neighbours"] = "repeat"
+    """What the encoder's three channels hold: the slice three times, or the slice below, itself and
+    the one above."""
+    box_growth: float = 0.0
+    """Pixels of the encoder's input by which the box around the last slice's mask is grown before
+    the next slice."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One encoder and one decoder with everything that is done before, between and after them."""
+
+    encoder: str
+    decoder: str
+    input_size: int
+    resize: Resize = "longest-side"
+    normalisation: Normalisation = Normalisation()
+    box_frame: Literal["edges", "inclusive"] = "edges"
+    """Whether the decoder's boxes are edges (x_max + 1) or the inclusive numbers as given, scaled
+    (SAM)."""
+    region: RegionRule | None = None
+    """Set: the decoder answers in a region around each box and takes ``crops``, ``regions`` and
+    ``context`` besides ``embedding`` and ``boxes``.  None: its logits cover the encoder's whole
+    input, as SAM's do."""
+    boxes_at_once: int = 1
+    """Boxes in one run of the decoder; graphs are compiled for exactly so many, which makes the
+    first run cheap."""
+    threshold: float = 0.0
+    """A pixel belongs to the object where its logit is above this."""
+    clip_to_box: bool = False
+    """2D: cut the mask at the box.  In 3D it always is."""
+    volume: VolumeRule = VolumeRule()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A folder of models and which modality each answers for."""
+
+    folder: Path
+    name: str
+    version: str
+    models: Mapping[str, ModelSpec]
+    routing: Mapping[str, str]
+    """Modality to model; the key ``default`` answers for all others."""
+    sha256: Mapping[str, str]
+    """Digest of every graph file."""
+
+    def model_for(self, modality: str = UNKNOWN) -> str:
+        """Name of the model that answers for a modality."""
+        return self.routing.get(modality, self.routing["default"])
+
+    def graph(self, file: str) -> Path:
+        """Path of a graph file."""
+        return self.folder / file
+
+    def verify(self) -> None:
+        """Compare every graph with its recorded digest (reads all of them).
+
+        Raises:
+            BundleError: a file differs from what the bundle was made with.
+        """
+        for file, expected in self.sha256.items():
+            found = hashlib.sha256(self.graph(file).read_bytes()).hexdigest()
+            if found != expected:
+                raise BundleError(f"{self.graph(file)}: expected sha256 {expected}, found {found}")
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read and check ``folder/bundle.json``; graphs are looked for, not opened.
+
+    Raises:
+        BundleError: naming the key, what was expected and what was found.
+    """
+    path = folder / "bundle.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BundleError(f"{path}: expected a model bundle, found: {error.strerror}") from error
+    except ValueError as error:
+        raise BundleError(f"{path}: expected JSON, found: {error}") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+        raise BundleError(f"{path}: schema: expected {SCHEMA}, found {found}")
+    try:
+        models = {
+            name: _fill(ModelSpec, spec, f"models.{name}")
+            for name, spec in content["models"].items()
+        }
+        bundle = Bundle(
+            folder,
+            str(content["name"]),
+            str(content["version"]),
+            models,
+            dict(content["routing"]),
+            dict(content["files"]),
+        )
+    except (KeyError, AttributeError, TypeError) as error:
+        raise BundleError(
+            f"{path}: expected the keys name, version, models, routing, files: {error!r}"
+        ) from None
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from None
+    _check(bundle, path)
+    return bundle
+
+
+def _check(bundle: Bundle, path: Path) -> None:
+    if "default" not in bundle.routing:
+        raise BundleError(
+            f"{path}: routing: expected the key default, found {sorted(bundle.routing)}"
+        )
+    for modality, model in bundle.routing.items():
+        if model not in bundle.models:
+            known = sorted(bundle.models)
+            raise BundleError(f"{path}: routing.{modality}: expected one of {known}, found {model}")
+    for spec in bundle.models.values():
+        for file in (spec.encoder, spec.decoder):
+            if file not in bundle.sha256:
+                raise BundleError(f"{path}: files: expected the digest of {file}")
+            if not bundle.graph(file).is_file():
+                raise BundleError(f"{bundle.graph(file)}: expected a graph, found no such file")
+
+
+_NESTED = {"normalisation": Normalisation, "region": RegionRule, "volume": VolumeRule}
+_WORDS = {
+    "resize": get_args(Resize),
+    "box_frame": ("edges", "inclusive"),
+    "channels": ("repeat", "neighbours"),
+    "kind": ("none", "mean-std", "min-max"),
+}
+
+
+def _fill(kind: type[T], values: Any, where: str) -> T:
+    """A dataclass from JSON; unknown, missing and mistyped keys are errors."""
+    if not isinstance(values, dict):
+        raise BundleError(f"{where}: expected an object, found {values!r}")
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise BundleError(f"{where}.{key}: expected one of {sorted(known)}")
+    made: dict[str, Any] = {}
+    for key, field in known.items():
+        if key not in values:
+            if field.default is MISSING:
+                raise BundleError(f"{where}.{key}: expected this key, found none")
+            continue
+        made[key] = _value(key, values[key], field.type, f"{where}.{key}")
+    return kind(**made)
+
+
+def _value(key: str, value: Any, annotation: Any, where: str) -> Any:
+    """One checked value of a dataclass."""
+    if key in _NESTED:
+        return None if value is None else _fill(_NESTED[key], value, where)
+    if key in _WORDS:
+        if value not in _WORDS[key]:
+            raise BundleError(f"{where}: expected one of {_WORDS[key]}, found {value!r}")
+        return value
+    if key in ("mean", "std"):
+        if not (isinstance(value, list) and len(value) == 3):
+            raise BundleError(f"{where}: expected three numbers, found {value!r}")
+        return tuple(float(v) for v in value)
+    expected = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}[annotation]
+    if not isinstance(value, expected) or (annotation is not bool and isinstance(value, bool)):
+        raise BundleError(f"{where}: expected {annotation.__name__}, found {value!r}")
+    return annotation(value)

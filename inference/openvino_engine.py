@@ -1,0 +1,135 @@
+"""OpenVINO, with compiled graphs kept in files of our own.
+
+OpenVINO's own model cache hashes the model at every start and fails where the folder cannot be
+written.  Here a compiled graph lies in a file named by everything that it depends on: a start opens
+it by name, and a file that is missing, unreadable, from another processor or version, or broken
+just means that the graph is compiled.
+"""
+
+import hashlib
+import io
+import logging
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.engine import Array, EngineSettings, available_threads
+from inference.errors import EngineError
+
+log = logging.getLogger(__name__)
+
+_MAGIC = b"medsam-laptop compiled graph 1\n"
+
+
+class OpenVinoGraph:
+    """A graph compiled by OpenVINO."""
+
+    def __init__(self, compiled: Any) -> None:
+        self._request = compiled.create_infer_request()
+        self._names = [port.get_any_name() for port in compiled.inputs]
+
+    def run(self, inputs: Mapping[str, Array]) -> Array:
+        """Run once; the output is copied out of the engine's buffer."""
+        wanted = {name: np.ascontiguousarray(inputs[name]) for name in self._names}
+        result = self._request.infer(wanted, share_inputs=True, share_outputs=True)
+        return np.array(result[0], dtype=np.float32, copy=True)
+
+
+def compile_openvino(
+    path: Path, digest: str, settings: EngineSettings, batch: int
+) -> OpenVinoGraph:
+    """Compile ``path`` (ONNX or OpenVINO IR), or load it compiled from the cache."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise EngineError(f"openvino: expected to be installed, found: {error}") from error
+    core = openvino.Core()
+    config = {
+        "INFERENCE_PRECISION_HINT": settings.precision,
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": "1",
+        "INFERENCE_NUM_THREADS": str(settings.threads or available_threads()),
+    }
+    blob = None
+    if settings.cache_dir is not None:
+        key = cache_key(digest, settings.precision, batch, openvino.get_version())
+        blob = settings.cache_dir / f"{path.stem}-{key}.blob"
+        compiled = _load_blob(core, blob, config)
+        if compiled is not None:
+            return OpenVinoGraph(compiled)
+    try:
+        model = core.read_model(path)
+        model.reshape(
+            {
+                port: [batch, *list(port.partial_shape)[1:]]
+                for port in model.inputs
+                if port.partial_shape.is_dynamic
+            }
+        )
+        compiled = core.compile_model(model, "CPU", config)
+    except RuntimeError as error:
+        raise EngineError(f"{path}: openvino refuses the graph: {error}") from error
+    if blob is not None:
+        _store_blob(compiled, blob)
+    return OpenVinoGraph(compiled)
+
+
+def cache_key(digest: str, precision: str, batch: int, version: str) -> str:
+    """Short name of everything a compiled graph depends on: graph, precision, batch, OpenVINO,
+    processor."""
+    words = "\n".join((digest, precision, str(batch), version, processor()))
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
+def processor() -> str:
+    """Model name and instruction sets of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0].splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    wanted = ("model name", "flags", "Features", "CPU part")
+    return "\n".join(line for line in lines if line.startswith(wanted))
+
+
+def _load_blob(core: Any, blob: Path, config: Mapping[str, str]) -> Any | None:
+    """The compiled graph in ``blob``; None, and the reason in the log, where it cannot be used."""
+    try:
+        with blob.open("rb") as file:
+            header = file.read(len(_MAGIC) + 8)
+            content = file.read()
+    except OSError as error:
+        log.info("%s: not used, compiling: %s", blob.name, error.strerror)
+        return None
+    size = int.from_bytes(header[len(_MAGIC) :], "little")
+    if header[: len(_MAGIC)] != _MAGIC or size != len(content):
+        log.warning("%s: broken, compiling instead", blob)
+        return None
+    try:
+        return core.import_model(content, "CPU", dict(config))
+    except Exception as error:  # RuntimeError, TypeError, ...: whatever it is, compiling works
+        log.warning(
+            "%s: refused by openvino, compiling instead: %s", blob, str(error).splitlines()[0]
+        )
+        return None
+
+
+def _store_blob(compiled: Any, blob: Path) -> None:
+    """Keep a compiled graph, readable by every user; a folder that cannot be written is no
+    error."""
+    stream = io.BytesIO()
+    compiled.export_model(stream)
+    content = stream.getvalue()
+    partial = blob.with_name(f".{blob.name}.{os.getpid()}")
+    try:
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(_MAGIC + len(content).to_bytes(8, "little") + content)
+        partial.chmod(0o644)
+        partial.replace(blob)
+    except OSError as error:
+        log.info("%s: compiled graph not kept: %s", blob.parent, error.strerror)
+        return
+    log.info("%s: compiled graph kept", blob)

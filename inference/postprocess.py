@@ -1,0 +1,93 @@
+"""From logits to labels in the picture's own pixels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.resample import Rect, resample
+
+
+@dataclass(frozen=True)
+class Mask:
+    """One object's binary mask, kept only where it can be: a window of the picture."""
+
+    top: int
+    left: int
+    inside: NDArray[np.bool_]
+    """(h, w); the object lies nowhere outside this window."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no pixel is set."""
+        return not self.inside.any()
+
+    @property
+    def edges(self) -> Rect | None:
+        """Tight edges in picture pixels; None where empty."""
+        rows = np.flatnonzero(self.inside.any(axis=1))
+        if rows.size == 0:
+            return None
+        columns = np.flatnonzero(self.inside[rows[0] : rows[-1] + 1].any(axis=0))
+        return (
+            float(self.left + columns[0]),
+            float(self.top + rows[0]),
+            float(self.left + columns[-1] + 1),
+            float(self.top + rows[-1] + 1),
+        )
+
+
+def draw_mask(
+    logits: NDArray[np.float32],
+    covers: Rect,
+    shape: tuple[int, int],
+    threshold: float,
+    keep: Rect | None = None,
+) -> Mask:
+    """Logits on a grid over ``covers`` (picture edges) as a mask of a picture of ``shape`` (H, W).
+
+    The logits are resampled, bilinear, at native pixels once and only inside ``covers``; ``keep``
+    cuts the mask at a box: a pixel stays when its centre lies inside.
+    """
+    x0, y0, x1, y1 = covers
+    left, right = max(0, int(np.floor(x0))), min(shape[1], int(np.ceil(x1)))
+    top, bottom = max(0, int(np.floor(y0))), min(shape[0], int(np.ceil(y1)))
+    if keep is not None:
+        left, right = (
+            max(left, int(np.ceil(keep[0] - 0.5))),
+            min(right, int(np.ceil(keep[2] - 0.5))),
+        )
+        top, bottom = (
+            max(top, int(np.ceil(keep[1] - 0.5))),
+            min(bottom, int(np.ceil(keep[3] - 0.5))),
+        )
+    if right <= left or bottom <= top:
+        return Mask(top, left, np.zeros((0, 0), np.bool_))
+    per_x, per_y = logits.shape[1] / (x1 - x0), logits.shape[0] / (y1 - y0)
+    window = ((left - x0) * per_x, (top - y0) * per_y, (right - x0) * per_x, (bottom - y0) * per_y)
+    native = resample(logits - np.float32(threshold), window, (bottom - top, right - left))
+    return Mask(top, left, native > 0)
+
+
+def sample_mask(mask: Mask, rect: Rect, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Share of the object in each of ``size`` pixels over ``rect`` (picture edges), as
+    :func:`resample` gives it."""
+    if mask.inside.size == 0:
+        return np.zeros(size, np.float32)
+    framed = np.pad(
+        mask.inside, 1
+    )  # what lies outside the window is known to be empty, not unknown
+    x0, y0, x1, y1 = rect
+    left, top = mask.left - 1, mask.top - 1
+    return resample(framed, (x0 - left, y0 - top, x1 - left, y1 - top), size)
+
+
+def paint(labels: NDArray[np.unsignedinteger], mask: Mask, label: int) -> None:
+    """Write ``label`` where ``mask`` is set, in place, except over larger labels.
+
+    Later boxes lie over earlier ones whatever the order of painting, which is what lets slices be
+    finished one by one.
+    """
+    height, width = mask.inside.shape
+    window = labels[mask.top : mask.top + height, mask.left : mask.left + width]
+    np.copyto(window, labels.dtype.type(label), where=mask.inside & (window < label))

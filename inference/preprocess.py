@@ -1,0 +1,112 @@
+"""From a picture to what an encoder takes, and the frame that leads back."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.resample import resample
+
+Resize = Literal["longest-side", "stretch"]
+"""``longest-side`` keeps the aspect ratio and pads right and below; ``stretch`` fills the
+square."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What happens to the resized values, 0..255, before padding with zeros."""
+
+    kind: Literal["none", "mean-std", "min-max"] = "none"
+    """``none``: the graph does it; ``mean-std``: (x - mean) / std a channel; ``min-max``: to 0..1
+    over the picture."""
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+    def apply(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Normalise (h, w, 3) values."""
+        if self.kind == "none":
+            return picture
+        if self.kind == "mean-std":
+            mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+            return np.asarray((picture - mean) / std)
+        low, high = picture.min(), picture.max()
+        return np.asarray((picture - low) / max(float(high - low), 1e-8))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How a picture lies in the encoder's square input."""
+
+    height: int
+    width: int
+    rows: int
+    """Rows of the input that the picture fills."""
+    columns: int
+    """Columns of the input that the picture fills."""
+    side: int
+    """Side of the square input."""
+
+    @classmethod
+    def fit(cls, height: int, width: int, side: int, resize: Resize) -> "Frame":
+        """The frame of a ``height`` x ``width`` picture."""
+        if resize == "stretch":
+            return cls(height, width, side, side, side)
+        scale = side / max(height, width)
+        return cls(height, width, max(1, round(height * scale)), max(1, round(width * scale)), side)
+
+    def to_input(self, rects: NDArray[np.float64]) -> NDArray[np.float32]:
+        """(N, 4) x, y, x, y from image pixels to input pixels, in floating point."""
+        scale = np.array([self.columns / self.width, self.rows / self.height] * 2)
+        return np.asarray(rects * scale, dtype=np.float32)
+
+    @property
+    def input_rect(self) -> tuple[float, float, float, float]:
+        """Edges of the whole input, padding included, in image pixels."""
+        return (
+            0.0,
+            0.0,
+            self.side * self.width / self.columns,
+            self.side * self.height / self.rows,
+        )
+
+
+def encoder_input(
+    picture: NDArray[np.generic], frame: Frame, normalisation: Normalisation
+) -> NDArray[np.float32]:
+    """(1, 3, side, side) float32 of a picture (H, W) or (H, W, 3) with values 0..255."""
+    small = resample(picture, (0, 0, frame.width, frame.height), (frame.rows, frame.columns))
+    if small.ndim == 2:
+        small = np.repeat(small[:, :, None], 3, axis=2)
+    small = normalisation.apply(small)
+    square = np.zeros((1, 3, frame.side, frame.side), np.float32)
+    square[0, :, : frame.rows, : frame.columns] = np.moveaxis(small, 2, 0)
+    return square
+
+
+def eight_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Values of any numeric type as uint8 0..255.
+
+    uint8 stays; whatever already lies in 0..255 (and is not a 0..1 picture) is rounded; everything
+    else is clipped to its own 0.5..99.5 percentiles and spread over 0..255 (the organisers' rule
+    for MR and PET, ``pre_CT_MR.py``). A constant picture outside 0..255 becomes 0.
+    """
+    if values.dtype == np.uint8:
+        return values  # type: ignore[return-value]
+    if values.size == 0:
+        return values.astype(np.uint8)
+    wide = values.astype(np.float32) if values.dtype.itemsize <= 2 else values.astype(np.float64)
+    low, high = float(wide.min()), float(wide.max())
+    if low >= 0 and high <= 255 and (high > 1 or high == 0):
+        return np.rint(wide).astype(np.uint8)
+    sample = wide.ravel()[:: max(1, wide.size // _PERCENTILE_SAMPLE)]
+    inner_low, inner_high = (float(p) for p in np.percentile(sample, (0.5, 99.5)))
+    if inner_high > inner_low:
+        low, high = inner_low, inner_high
+    if high <= low:
+        return np.zeros(values.shape, np.uint8)
+    return np.rint(np.clip((wide - low) * (255 / (high - low)), 0, 255)).astype(np.uint8)
+
+
+_PERCENTILE_SAMPLE = 2_000_000
+"""Percentiles of a larger picture are taken on about so many evenly spaced values."""

@@ -1,0 +1,222 @@
+"""The pipeline of one picture: embed it once, then answer boxes.  Volumes:
+:mod:`inference.volume`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.bundle import Bundle, ModelSpec
+from inference.case import Case, label_type, make_case
+from inference.engine import Array, EngineSettings, Graph, compile_graph
+from inference.errors import CaseError
+from inference.modality import UNKNOWN
+from inference.postprocess import Mask, draw_mask, paint, sample_mask
+from inference.preprocess import Frame, encoder_input
+from inference.prompt import box_edges, box_regions
+from inference.resample import Rect, resample
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is asked about one object of one picture."""
+
+    edges: Rect
+    """Edges of the box, picture pixels."""
+    keep: Rect | None = None
+    """Nothing of the mask may lie outside these edges."""
+    prior: Mask | None = None
+    """The object in the neighbouring slice."""
+    in_volume: bool = False
+    depth: float = 0.0
+    """Distance from the middle of the box along z, 0..1."""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """One picture as its model sees it; enough to answer any box without encoding again."""
+
+    frame: Frame
+    values: Array
+    """What the encoder gave, (1, C, h, w)."""
+    picture: NDArray[np.uint8]
+    """(H, W) or (H, W, 3)."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that keeping it costs, the picture aside."""
+        return self.values.nbytes
+
+
+class Model:
+    """One encoder and decoder of a bundle; each graph is compiled when first needed."""
+
+    def __init__(self, bundle: Bundle, name: str, settings: EngineSettings) -> None:
+        self.spec: ModelSpec = bundle.models[name]
+        self._bundle, self._settings = bundle, settings
+
+    @cached_property
+    def encoder(self) -> Graph:
+        """The compiled encoder."""
+        return compile_graph(self._bundle, self.spec.encoder, self._settings)
+
+    @cached_property
+    def decoder(self) -> Graph:
+        """The compiled decoder."""
+        return compile_graph(
+            self._bundle, self.spec.decoder, self._settings, self.spec.boxes_at_once
+        )
+
+    def compile(self) -> None:
+        """Compile both graphs now."""
+        _ = self.encoder, self.decoder
+
+    def embed(self, picture: NDArray[np.uint8]) -> Embedding:
+        """Encode a picture (H, W) or (H, W, 3)."""
+        spec = self.spec
+        frame = Frame.fit(picture.shape[0], picture.shape[1], spec.input_size, spec.resize)
+        image = encoder_input(picture, frame, spec.normalisation)
+        return Embedding(frame, self.encoder.run({"image": image}), picture)
+
+    def answer(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
+        """One mask a prompt, in picture pixels."""
+        masks: list[Mask] = []
+        step = self.spec.boxes_at_once
+        for start in range(0, len(prompts), step):
+            masks += self._answer(embedding, prompts[start : start + step])
+        return masks
+
+    def _answer(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
+        """At most ``boxes_at_once`` prompts: the last is repeated to fill the batch, its copies are
+        dropped."""
+        spec, frame = self.spec, embedding.frame
+        filled = [*prompts, *[prompts[-1]] * (spec.boxes_at_once - len(prompts))]
+        edges = np.array([p.edges for p in filled], dtype=np.float64)
+        asked = edges - [0, 0, 1, 1] if spec.box_frame == "inclusive" else edges
+        inputs: dict[str, Array] = {"embedding": embedding.values, "boxes": frame.to_input(asked)}
+        covers = [frame.input_rect] * len(filled)
+        if spec.region is not None:
+            regions = box_regions(edges, spec.region)
+            covers = [(float(r[0]), float(r[1]), float(r[2]), float(r[3])) for r in regions]
+            inputs["regions"] = frame.to_input(regions)
+            inputs["context"] = np.array([(p.in_volume, p.depth) for p in filled], dtype=np.float32)
+            inputs["crops"] = np.stack(
+                [
+                    region_picture(embedding.picture, cover, p.prior, spec.region.side)
+                    for cover, p in zip(covers, filled, strict=True)
+                ]
+            )
+        logits = self.decoder.run(inputs)
+        shape = (frame.height, frame.width)
+        return [
+            draw_mask(logits[i], covers[i], shape, spec.threshold, p.keep)
+            for i, p in enumerate(prompts)
+        ]
+
+
+def region_picture(picture: NDArray[np.uint8], rect: Rect, prior: Mask | None, side: int) -> Array:
+    """(4, side, side): the picture inside ``rect``, 0..255, and the prior mask, 0..1."""
+    crop = np.zeros((4, side, side), np.float32)
+    inside = resample(picture, rect, (side, side))
+    crop[:3] = inside if inside.ndim == 2 else np.moveaxis(inside, 2, 0)
+    if prior is not None:
+        crop[3] = sample_mask(prior, rect, (side, side))
+    return crop
+
+
+class EmbeddedImage:
+    """A picture whose embedding is kept: every further box costs only a decode."""
+
+    def __init__(self, model: Model, image: NDArray[np.generic]) -> None:
+        self._model, self._image = model, image
+        case = make_case("image", image, np.zeros((0, 4)))
+        self.embedding = model.embed(case.image)
+
+    def segment(
+        self, boxes: NDArray[np.generic] | Sequence[Sequence[float]]
+    ) -> NDArray[np.unsignedinteger]:
+        """Labels (H, W), box i painted with label i + 1, later boxes over earlier ones.
+
+        Args:
+            boxes: (N, 4) or (4,) x_min, y_min, x_max, y_max, both ends inclusive.
+        Raises:
+            CaseError: a box that is reversed, not finite or outside the image.
+        """
+        case = make_case("image", self._image, np.asarray(boxes))
+        if case.is_volume:
+            raise CaseError("boxes: expected (N, 4) for a picture, found 6 numbers a box")
+        return answer_image(self._model, self.embedding, case.boxes)
+
+
+def answer_image(
+    model: Model, embedding: Embedding, boxes: NDArray[np.float64]
+) -> NDArray[np.unsignedinteger]:
+    """Labels (H, W) of checked inclusive boxes (N, 4)."""
+    labels = np.zeros((embedding.frame.height, embedding.frame.width), label_type(len(boxes)))
+    prompts = []
+    for x0, y0, x1, y1 in box_edges(boxes).tolist():
+        keep = (x0, y0, x1, y1) if model.spec.clip_to_box else None
+        prompts.append(Prompt((x0, y0, x1, y1), keep))
+    for label, mask in enumerate(model.answer(embedding, prompts), 1):
+        paint(labels, mask, label)
+    return labels
+
+
+class Segmenter:
+    """A bundle, loaded once, for any number of pictures and volumes."""
+
+    def __init__(self, bundle: Bundle, settings: EngineSettings | None = None) -> None:
+        self.bundle = bundle
+        self.settings = settings or EngineSettings()
+        self._models: dict[str, Model] = {}
+
+    def model(self, modality: str = UNKNOWN) -> Model:
+        """The model that answers for ``modality``; others of the bundle are never loaded."""
+        name = self.bundle.model_for(modality)
+        if name not in self._models:
+            self._models[name] = Model(self.bundle, name, self.settings)
+        return self._models[name]
+
+    def embed(self, image: NDArray[np.generic], modality: str = UNKNOWN) -> EmbeddedImage:
+        """Encode a picture (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) once, to ask about boxes
+        later."""
+        return EmbeddedImage(self.model(modality), image)
+
+    def segment(
+        self, image: NDArray[np.generic], boxes: NDArray[np.generic], modality: str = UNKNOWN
+    ) -> NDArray[np.unsignedinteger]:
+        """Labels (H, W) of a picture; see :meth:`EmbeddedImage.segment`."""
+        case = make_case("image", image, np.asarray(boxes))
+        if case.is_volume:
+            raise CaseError("boxes: expected (N, 4) for a picture, found 6 numbers a box")
+        return self.segment_case(case, modality)
+
+    def segment_volume(
+        self,
+        volume: NDArray[np.generic],
+        boxes: NDArray[np.generic],
+        spacing: NDArray[np.generic] | None = None,
+        modality: str = UNKNOWN,
+    ) -> NDArray[np.unsignedinteger]:
+        """Labels (D, H, W) of a volume (D, H, W).
+
+        Args:
+            boxes: (N, 6) or (6,) x_min, y_min, z_min, x_max, y_max, z_max, both ends inclusive.
+            spacing: x, y, z in mm; accepted for the day a model uses it, not used by the present
+            ones.
+        """
+        case = make_case("volume", volume, np.asarray(boxes).reshape(-1, 6), spacing)
+        return self.segment_case(case, modality)
+
+    def segment_case(self, case: Case, modality: str = UNKNOWN) -> NDArray[np.unsignedinteger]:
+        """Labels of a checked case, shaped like its picture; without boxes nothing is encoded."""
+        if len(case.boxes) == 0:
+            return np.zeros(case.image.shape if case.is_volume else case.image.shape[:2], np.uint8)
+        model = self.model(modality)
+        if not case.is_volume:
+            return answer_image(model, model.embed(case.image), case.boxes)
+        from inference.volume import answer_volume
+
+        return answer_volume(model, case.image, case.boxes)

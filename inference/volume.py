@@ -1,0 +1,218 @@
+"""The pipeline of a volume: from the middle slice of each box outwards, every slice encoded at most
+once.
+
+The organisers' baseline walks box by box and encodes a slice again for every box.  Here two sweeps
+serve all boxes together: upwards from the lowest middle slice, then downwards from the highest.  A
+slice that both sweeps need is kept between them; the number of its remaining uses is known
+beforehand, so it is dropped the moment it is not needed.
+"""
+
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.case import label_type
+from inference.postprocess import Mask, paint
+from inference.progress import Progress
+from inference.prompt import middle_slice, slice_depth
+from inference.resample import Rect
+from inference.segment import Embedding, Model, Prompt
+
+log = logging.getLogger(__name__)
+
+CACHE_BYTES = 1 << 30
+"""Most memory that kept embeddings may take: 1,024 slices of the default model, 256 of a SAM-sized
+embedding."""
+
+
+class EmbeddingCache:
+    """Embeddings of slices that will be needed again, at most ``limit`` bytes of them, the longest
+    unused dropped."""
+
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
+        self._limit, self._bytes = limit, 0
+        self._kept: OrderedDict[int, Embedding] = OrderedDict()
+
+    def get(self, z: int) -> Embedding | None:
+        """The embedding of slice ``z``, if it is kept."""
+        if z in self._kept:
+            self._kept.move_to_end(z)
+        return self._kept.get(z)
+
+    def keep(self, z: int, embedding: Embedding) -> None:
+        """Keep an embedding, dropping others where they would be too many bytes together."""
+        self.drop(z)
+        self._kept[z] = embedding
+        self._bytes += embedding.nbytes
+        while self._bytes > self._limit and self._kept:
+            oldest, dropped = self._kept.popitem(last=False)
+            self._bytes -= dropped.nbytes
+            log.warning(
+                "embedding cache full: slice %d is dropped and may be encoded again", oldest
+            )
+
+    def drop(self, z: int) -> None:
+        """Forget slice ``z``."""
+        dropped = self._kept.pop(z, None)
+        self._bytes -= dropped.nbytes if dropped else 0
+
+
+@dataclass(frozen=True)
+class Track:
+    """One box of a volume."""
+
+    label: int
+    edges: Rect
+    z_min: int
+    z_max: int
+    middle: int
+
+
+class VolumeWalk:
+    """One volume with its boxes, walked once."""
+
+    def __init__(
+        self,
+        model: Model,
+        volume: NDArray[np.uint8],
+        tracks: list[Track],
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.model, self.volume, self.tracks = model, volume, tracks
+        self.labels = np.zeros(volume.shape, label_type(len(tracks)))
+        self._cache = EmbeddingCache(cache_bytes)
+        self._uses = Counter(z for _, z, _ in self._steps())
+
+    def run(self) -> NDArray[np.unsignedinteger]:
+        """Labels (D, H, W)."""
+        last: dict[int, Mask] = {}
+        middles: dict[int, Mask] = {}
+        steps = list(self._steps())
+        with Progress("slices", len(steps)) as progress:
+            for upwards, z, active in steps:
+                embedding = self._embedding(z)
+                prompts = [
+                    self._prompt(track, z, self._prior(track, z, upwards, last, middles))
+                    for track in active
+                ]
+                masks = self._answer(embedding, prompts)
+                for track, mask in zip(active, masks, strict=True):
+                    paint(self.labels[z], mask, track.label)
+                    last[track.label] = mask
+                    if z == track.middle:
+                        middles[track.label] = mask
+                progress.step()
+        return self.labels
+
+    def _steps(self) -> Iterator[tuple[bool, int, list[Track]]]:
+        """(upwards, slice, tracks to answer there), in order."""
+        for z in range(len(self.volume)):
+            active = [t for t in self.tracks if t.middle <= z <= t.z_max]
+            if active:
+                yield True, z, active
+        for z in reversed(range(len(self.volume))):
+            active = [t for t in self.tracks if t.z_min <= z < t.middle]
+            if active:
+                yield False, z, active
+
+    @staticmethod
+    def _prior(
+        track: Track, z: int, upwards: bool, last: dict[int, Mask], middles: dict[int, Mask]
+    ) -> Mask | None:
+        """The mask one slice nearer to the middle; None in the middle itself."""
+        if z == track.middle:
+            return None
+        if not upwards and z == track.middle - 1:
+            return middles[track.label]
+        return last[track.label]
+
+    def _prompt(self, track: Track, z: int, prior: Mask | None) -> Prompt:
+        """Around the prior and inside the box; the box itself where there is no prior or the object
+        was lost."""
+        depth = slice_depth(z, track.z_min, track.z_max)
+        edges = None if prior is None else prior.edges
+        if edges is None:
+            return Prompt(track.edges, track.edges, None, True, depth)
+        return Prompt(self._grown(edges, track.edges), track.edges, prior, True, depth)
+
+    def _grown(self, edges: Rect, limit: Rect) -> Rect:
+        """``edges`` grown by the model's margin, inside ``limit``."""
+        height, width = self.volume.shape[1:]
+        margin = self.model.spec.volume.box_growth * max(height, width) / self.model.spec.input_size
+        return (
+            max(edges[0] - margin, limit[0]),
+            max(edges[1] - margin, limit[1]),
+            min(edges[2] + margin, limit[2]),
+            min(edges[3] + margin, limit[3]),
+        )
+
+    def _answer(self, embedding: Embedding, prompts: list[Prompt]) -> list[Mask]:
+        """Masks of a slice; one that comes out empty is asked for once more with the given box
+        alone.
+
+        A box says that its object reaches from its first to its last slice, so an empty slice means
+        that it was lost.
+        """
+        masks = self.model.answer(embedding, prompts)
+        lost = [
+            i for i, (m, p) in enumerate(zip(masks, prompts, strict=True)) if m.is_empty and p.prior
+        ]
+        again = [
+            Prompt(_kept(prompts[i]), prompts[i].keep, None, True, prompts[i].depth) for i in lost
+        ]
+        if again:
+            for i, mask in zip(lost, self.model.answer(embedding, again), strict=True):
+                masks[i] = mask
+        return masks
+
+    def _embedding(self, z: int) -> Embedding:
+        """The embedding of slice ``z``, kept for as long as a later step needs it."""
+        self._uses[z] -= 1
+        embedding = self._cache.get(z)
+        if embedding is None:
+            embedding = self.model.embed(self._picture(z))
+        if self._uses[z] > 0:
+            self._cache.keep(z, embedding)
+        else:
+            self._cache.drop(z)
+        return embedding
+
+    def _picture(self, z: int) -> NDArray[np.uint8]:
+        """What the encoder is shown of slice ``z``."""
+        if self.model.spec.volume.channels == "repeat":
+            return self.volume[z]
+        return neighbour_slices(self.volume, z)
+
+
+def _kept(prompt: Prompt) -> Rect:
+    """The given box of a prompt inside a volume."""
+    return prompt.edges if prompt.keep is None else prompt.keep
+
+
+def neighbour_slices(volume: NDArray[np.uint8], z: int) -> NDArray[np.uint8]:
+    """(H, W, 3): the slice below ``z``, ``z`` and the one above; at an end the end slice stands
+    in."""
+    last = len(volume) - 1
+    chosen = volume[[max(z - 1, 0), z, min(z + 1, last)]]
+    return np.moveaxis(chosen, 0, 2)
+
+
+def make_tracks(boxes: Iterable[Iterable[float]]) -> list[Track]:
+    """Tracks of checked inclusive boxes (N, 6); z ends are rounded to whole slices, both inside."""
+    tracks = []
+    for label, (x0, y0, z0, x1, y1, z1) in enumerate(boxes, 1):
+        z_min, z_max = int(round(z0)), int(round(z1))
+        middle = middle_slice(z_min, z_max)
+        tracks.append(Track(label, (x0, y0, x1 + 1, y1 + 1), z_min, z_max, middle))
+    return tracks
+
+
+def answer_volume(
+    model: Model, volume: NDArray[np.uint8], boxes: NDArray[np.float64]
+) -> NDArray[np.unsignedinteger]:
+    """Labels (D, H, W) of checked inclusive boxes (N, 6); without boxes nothing is encoded."""
+    return VolumeWalk(model, volume, make_tracks(boxes.tolist())).run()

@@ -1,0 +1,1 @@
+"""Training of the bundles that ``inference/`` runs; the only package that needs torch."""

@@ -1,0 +1,123 @@
+"""A checkpoint into a bundle: two ONNX graphs and bundle.json, their numbers compared with
+torch's."""
+
+import hashlib
+import json
+import logging
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from training.finetune import REGION
+from training.model import ModelConfig, PromptedSegmenter
+
+log = logging.getLogger(__name__)
+
+OPSET = 17
+"""ONNX operators: 16 brought GridSample, 17 is read by every engine of the last years."""
+
+TOLERANCE = 1e-4
+"""Largest relative difference between torch and the exported graphs."""
+
+
+def export_bundle(checkpoint: Path, folder: Path, about: dict[str, Any]) -> None:
+    """Write the averaged weights of ``checkpoint`` as a bundle; ``about`` adds name, version,
+    training, accuracy.
+
+    Raises:
+        RuntimeError: an exported graph does not give torch's numbers.
+    """
+    state = torch.load(checkpoint, weights_only=True)
+    model = PromptedSegmenter(ModelConfig(region_size=REGION.side))
+    model.load_state_dict(state["average"])
+    model.eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    config = model.config
+    image = torch.rand(1, 3, config.input_size, config.input_size) * 255
+    with torch.no_grad():
+        embedding = model.encoder(image)
+    n = 3
+    low = torch.rand(n, 2) * 100
+    boxes = torch.cat([low, low + 20 + torch.rand(n, 2) * 100], 1)
+    regions = torch.cat([boxes[:, :2] - 12, boxes[:, 2:] + 12], 1)
+    crops = torch.rand(n, 4, config.region_size, config.region_size)
+    crops[:, :3] *= 255
+    inputs = {
+        "embedding": embedding,
+        "crops": crops,
+        "regions": regions,
+        "boxes": boxes,
+        "context": torch.rand(n, 2),
+    }
+    export_graph(model.encoder, {"image": image}, folder / "encoder.onnx", "embedding", ())
+    export_graph(model.decoder, inputs, folder / "decoder.onnx", "logits", tuple(inputs)[1:])
+    files = {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in ("encoder.onnx", "decoder.onnx")
+    }
+    spec = {
+        "encoder": "encoder.onnx",
+        "decoder": "decoder.onnx",
+        "input_size": config.input_size,
+        "resize": "longest-side",
+        "normalisation": {"kind": "none"},
+        "box_frame": "edges",
+        "boxes_at_once": 1,
+        "region": asdict(REGION),
+        "threshold": 0.0,
+        "clip_to_box": True,
+        "volume": {"channels": "neighbours", "box_growth": 0.0},
+    }
+    content = {
+        "schema": 1,
+        "name": about.pop("name", "medsam-laptop-default"),
+        "version": about.pop("version", "0.1.0"),
+        "models": {"general": spec},
+        "routing": {"default": "general"},
+        "files": files,
+        **about,
+    }
+    (folder / "bundle.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+def export_graph(
+    module: nn.Module,
+    inputs: dict[str, torch.Tensor],
+    path: Path,
+    output: str,
+    batched: tuple[str, ...],
+) -> None:
+    """Export one module and compare ONNX Runtime's answer with torch's."""
+    axes = {name: {0: "boxes"} for name in (*batched, *((output,) if batched else ()))}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            tuple(inputs.values()),
+            str(path),
+            opset_version=OPSET,
+            dynamo=False,
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_axes=axes,
+        )
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    found = session.run(None, {k: v.numpy() for k, v in inputs.items()})[0]
+    with torch.no_grad():
+        expected = module(*inputs.values()).numpy()
+    difference = float(np.abs(found - expected).max() / np.abs(expected).max())
+    log.info(
+        "%s: %.1f MB, largest relative difference to torch %.1e",
+        path.name,
+        path.stat().st_size / 1e6,
+        difference,
+    )
+    if difference > TOLERANCE:
+        raise RuntimeError(f"{path}: expected torch's numbers to {TOLERANCE}, found {difference}")

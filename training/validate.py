@@ -1,0 +1,166 @@
+"""Accuracy of a bundle on a split, through the exported graphs and the project's own metrics.
+
+Beside the model stands the *inscribed ellipse*: what a user gets who fills each box with an ellipse
+(in 3D an ellipsoid).  A model that does not beat it has learnt nothing from the picture.
+"""
+
+import csv
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from tqdm import tqdm
+
+from evaluation.metrics import dice, surface_dice
+from inference.modality import modality_of
+from inference.segment import Segmenter
+from training.store import StoredCase
+
+TOLERANCE = 2.0
+"""NSD tolerance: mm in 3D, pixels in 2D (the challenge's)."""
+
+BoxMaker = Callable[[NDArray[np.int64], tuple[int, ...]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class CaseAccuracy:
+    """Mean over the labels of one case; ``nan`` where NSD was not asked for."""
+
+    file: str
+    dims: str
+    modality: str
+    source: str
+    group: str
+    n_labels: int
+    dsc: float
+    nsd: float
+    ellipse_dsc: float
+    ellipse_nsd: float
+
+
+def tight_boxes(labels: NDArray[np.integer]) -> NDArray[np.int64]:
+    """(K, 2 * ndim) tight inclusive boxes of labels 1..K in x, y(, z) order.
+
+    Raises:
+        ValueError: a label below the largest is missing.
+    """
+    boxes = []
+    for label, where in enumerate(ndimage.find_objects(labels.astype(np.int32)), 1):
+        if where is None:
+            raise ValueError(
+                f"labels: expected 1..{labels.max()} without gaps, found none of {label}"
+            )
+        boxes.append([s.start for s in where[::-1]] + [s.stop - 1 for s in where[::-1]])
+    return np.array(boxes, dtype=np.int64)
+
+
+def loosened(rng: np.random.Generator, share: float) -> BoxMaker:
+    """Boxes whose sides are moved outward by up to ``share`` of the image side (3D: in x and y
+    only)."""
+
+    def loosen(boxes: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.float64]:
+        moved = boxes.astype(np.float64)
+        n = boxes.shape[1] // 2
+        for axis, size in enumerate((shape[-1], shape[-2])):
+            moved[:, axis] -= np.floor(rng.uniform(0, share * size, len(boxes)))
+            moved[:, axis + n] += np.floor(rng.uniform(0, share * size, len(boxes)))
+            moved[:, axis] = np.clip(moved[:, axis], 0, size - 1)
+            moved[:, axis + n] = np.clip(moved[:, axis + n], 0, size - 1)
+        return moved
+
+    return loosen
+
+
+def ellipse_labels(boxes: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.uint32]:
+    """Each box filled with its inscribed ellipse (ellipsoid), later ones over earlier."""
+    labels = np.zeros(shape, np.uint32)
+    n = len(shape)
+    for label, box in enumerate(boxes, 1):
+        window = tuple(slice(int(box[n - 1 - a]), int(box[2 * n - 1 - a]) + 1) for a in range(n))
+        axes = [
+            ((np.arange(s.stop - s.start) + 0.5) / (s.stop - s.start) * 2 - 1) ** 2 for s in window
+        ]
+        inside = sum(np.ix_(*axes)) <= 1
+        labels[window][inside] = label
+    return labels
+
+
+def case_accuracy(
+    segmenter: Segmenter, case: StoredCase, boxes_from: BoxMaker | None, with_nsd: bool
+) -> CaseAccuracy:
+    """Segment one case with boxes made from its truth and compare."""
+    truth = np.asarray(case.gts)
+    tight = tight_boxes(truth)
+    boxes = tight.astype(np.float64) if boxes_from is None else boxes_from(tight, truth.shape)
+    run = segmenter.segment_volume if case.is_volume else segmenter.segment
+    found = run(np.asarray(case.imgs), boxes, modality=modality_of(Path(case.info.file).name))
+    ellipse = ellipse_labels(boxes, truth.shape)
+    scores: dict[str, list[float]] = defaultdict(list)
+    for label in range(1, len(boxes) + 1):
+        mask = truth == label
+        for prefix, labels in (("", found), ("ellipse_", ellipse)):
+            other = labels == label
+            scores[f"{prefix}dsc"].append(dice(mask, other))
+            nsd = (
+                surface_dice(mask, other, case.spacing_mm, TOLERANCE) if with_nsd else float("nan")
+            )
+            scores[f"{prefix}nsd"].append(nsd)
+    means = {name: float(np.mean(values)) for name, values in scores.items()}
+    info = case.info
+    return CaseAccuracy(
+        info.file, info.dims, info.modality, info.source, info.group, len(boxes), **means
+    )
+
+
+def validate(
+    segmenter: Segmenter,
+    cases: Sequence[StoredCase],
+    boxes_from: BoxMaker | None = None,
+    with_nsd: bool = True,
+) -> list[CaseAccuracy]:
+    """Accuracy of every case, in order."""
+    return [
+        case_accuracy(segmenter, c, boxes_from, with_nsd) for c in tqdm(cases, "cases", delay=2)
+    ]
+
+
+def write_accuracy(rows: Iterable[CaseAccuracy], path: Path) -> None:
+    """One line a case."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [f.name for f in fields(CaseAccuracy)], lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(
+                {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in asdict(row).items()}
+            )
+
+
+def accuracy_table(rows: Sequence[CaseAccuracy]) -> str:
+    """Markdown: modality means of the per-case scores, and the mean over modalities, 2D and 3D
+    apart."""
+    lines = [
+        "| | modality | cases | groups | DSC | ellipse DSC | NSD | ellipse NSD |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    names = ("dsc", "ellipse_dsc", "nsd", "ellipse_nsd")
+    for dims in ("2D", "3D"):
+        by_modality: dict[str, list[CaseAccuracy]] = defaultdict(list)
+        for row in rows:
+            if row.dims == dims:
+                by_modality[row.modality].append(row)
+        means = []
+        for modality, members in sorted(by_modality.items()):
+            values = [float(np.mean([getattr(m, n) for m in members])) for n in names]
+            means.append(values)
+            count = f"{len(members)} | {len({m.group for m in members})}"
+            cells = " | ".join([count, *(f"{v:.3f}" for v in values)])
+            lines.append(f"| {dims} | {modality} | {cells} |")
+        if means:
+            cells = " | ".join(f"**{v:.3f}**" for v in np.mean(means, axis=0))
+            total = sum(map(len, by_modality.values()))
+            lines.append(f"| {dims} | **mean over modalities** | {total} | | {cells} |")
+    return "\n".join(lines) + "\n"
