@@ -184,7 +184,7 @@ class VolumeWalk:
     def _picture(self, z: int) -> NDArray[np.uint8]:
         """What the encoder is shown of slice ``z``."""
         if self.model.spec.volume.channels == "repeat":
-            return self.volume[z]
+            return np.asarray(self.volume[z])
         return neighbour_slices(self.volume, z)
 
 
