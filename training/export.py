@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import warnings
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from data_splits.split import read_split
 from training.finetune import REGION
 from training.model import ModelConfig, PromptedSegmenter
 
@@ -25,14 +27,49 @@ TOLERANCE = 1e-4
 """Largest relative difference between torch and the exported graphs."""
 
 
-def export_bundle(checkpoint: Path, folder: Path, about: dict[str, Any]) -> None:
-    """Write the averaged weights of ``checkpoint`` as a bundle; ``about`` adds name, version,
-    training, accuracy.
+NAME, VERSION = "medsam-laptop-default", "0.1.0"
+"""The bundle that ships."""
+
+
+def training_record(split: Path, run_dir: Path) -> dict[str, Any]:
+    """What a bundle says of its training: the run's configuration and every source with its terms.
+
+    Cases of ``split`` with the word train, by (dims, modality, source).
+    """
+    counts: Counter[tuple[str, str, str]] = Counter()
+    terms: dict[tuple[str, str, str], dict[str, set[str]]] = {}
+    for case in read_split(split):
+        if case.split == "train":
+            counts[case.stratum] += 1
+            known = terms.setdefault(case.stratum, {"licence": set(), "redistributable": set()})
+            known["licence"].add(case.licence)
+            known["redistributable"].add(case.redistributable)
+    sources = [
+        {
+            "dims": stratum[0],
+            "modality": stratum[1],
+            "source": stratum[2],
+            "cases": counts[stratum],
+            **{key: sorted(values) for key, values in terms[stratum].items()},
+        }
+        for stratum in sorted(counts)
+    ]
+    return {
+        "split": split.name,
+        "split_sha256": hashlib.sha256(split.read_bytes()).hexdigest(),
+        "warm_start": "MobileNetV2 of DeepLab v3, PASCAL VOC (Google Coral, Apache-2.0)",
+        "config": json.loads((run_dir / "config.json").read_text()),
+        "sources": sources,
+    }
+
+
+def export_bundle(run_dir: Path, folder: Path, split: Path) -> None:
+    """Write the averaged weights of a run as a bundle.
 
     Raises:
         RuntimeError: an exported graph does not give torch's numbers.
     """
-    state = torch.load(checkpoint, weights_only=True)
+    state = torch.load(run_dir / "last.pt", weights_only=True)
     model = PromptedSegmenter(ModelConfig(region_size=REGION.side))
     model.load_state_dict(state["average"])
     model.eval()
@@ -75,14 +112,21 @@ def export_bundle(checkpoint: Path, folder: Path, about: dict[str, Any]) -> None
     }
     content = {
         "schema": 1,
-        "name": about.pop("name", "medsam-laptop-default"),
-        "version": about.pop("version", "0.1.0"),
+        "name": NAME,
+        "version": VERSION,
         "models": {"general": spec},
         "routing": {"default": "general"},
         "files": files,
-        **about,
+        "training": {**training_record(split, run_dir), "steps_done": state["step"]},
     }
     (folder / "bundle.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+def record_accuracy(folder: Path, accuracy: dict[str, Any]) -> None:
+    """Add what ``validate`` measured to ``bundle.json``."""
+    path = folder / "bundle.json"
+    content = {**json.loads(path.read_text()), "accuracy": accuracy}
+    path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def export_graph(

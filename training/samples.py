@@ -24,7 +24,7 @@ from training.store import StoredCase
 
 T = TypeVar("T", bound=np.generic)
 
-VOLUME_BONUS = 1.6
+VOLUME_BONUS = 2.0
 """A stratum of volumes is drawn this many times more often than one of as many pictures: a volume
 has many slices."""
 
@@ -148,57 +148,61 @@ def jitter(
 def draw_slice(
     case: StoredCase, limit: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint16], list[Prompt]] | None:
-    """A slice of a volume with prompts as propagation meets them.
-
-    Three kinds: a tight box as in 2D; the volume's box near its middle, no prior; and a step
-    outwards, with the neighbour's mask as prior and a box around it.
-    """
+    """A slice of a volume with prompts as propagation meets them; None where nothing was drawn."""
     boxes = volume_boxes(case)
-    z = int(
-        rng.choice(np.unique(np.concatenate([np.arange(b[2], b[5] + 1) for b in boxes.values()])))
-    )
+    ranges = [np.arange(b[2], b[5] + 1) for b in boxes.values()]
+    z = int(rng.choice(np.unique(np.concatenate(ranges))))
     picture = neighbours(case.imgs, z)
     picture = picture[..., ::-1] if rng.random() < 0.5 else picture
-    stack = np.asarray(case.gts[max(z - 1, 0) : z + 2])
-    flip_x, flip_y, turn = rng.random() < 0.5, rng.random() < 0.5, rng.random() < 0.3
-    here = min(z, 1)
+    labels = np.asarray(case.gts[z])
+    turn = (rng.random() < 0.5, rng.random() < 0.5, rng.random() < 0.3)
     present = rng.permutation([k for k, b in boxes.items() if b[2] <= z <= b[5]])[:limit]
-    prompts = []
-    for label in present:
-        b = boxes[int(label)]
-        target = stack[here] == label
-        depth = slice_depth(z, b[2], b[5])
-        inward = here - 1 if z + 0.5 > (b[2] + b[5] + 1) / 2 else here + 1
-        prior = stack[inward] == label if 0 <= inward < len(stack) else np.zeros_like(target)
-        kind = rng.random()
-        if kind < 0.15:
-            tight = mask_edges(target)
-            if tight is None:
-                continue
-            edges, context, use = jitter(tight, target.shape, rng), (0.0, 0.0), None
-        elif kind < 0.4 or not prior.any():
-            edges, context, use = (b[0], b[1], b[3] + 1, b[4] + 1), (1.0, depth), None
-            if not target.any() and rng.random() < 0.5:
-                continue
-        else:
-            use = roughen(prior, rng)
-            around = mask_edges(use)
-            if around is None:
-                continue
-            edges, context = inside(around, b), (1.0, depth)
-        prompts.append(
-            Prompt(
-                turned_edges(edges, target.shape, flip_x, flip_y, turn),
-                context,
-                turned(target, flip_x, flip_y, turn),
-                None if use is None else turned(use, flip_x, flip_y, turn),
-            )
+    drawn = [draw_step(case, int(k), z, rng) for k in present]
+    prompts = [
+        Prompt(
+            turned_edges(p.edges, labels.shape, *turn),
+            p.context,
+            turned(p.target, *turn),
+            None if p.prior is None else turned(p.prior, *turn),
         )
-    return (
-        (turned(picture, flip_x, flip_y, turn), turned(stack[here], flip_x, flip_y, turn), prompts)
-        if prompts
-        else None
-    )
+        for p in drawn
+        if p is not None
+    ]
+    return (turned(picture, *turn), turned(labels, *turn), prompts) if prompts else None
+
+
+def draw_step(case: StoredCase, label: int, z: int, rng: np.random.Generator) -> Prompt | None:
+    """One object in one slice, asked for in one of three ways.
+
+    A tight box as in 2D; the volume's box alone, as in the middle slice; and a step outwards, with
+    a prior.  The prior is a slice up to three nearer to the middle and roughened: from a clean
+    neighbour a model learns to copy it, and then drifts away on its own masks.
+    """
+    box = volume_boxes(case)[label]
+    given = (box[0], box[1], box[3] + 1, box[4] + 1)
+    target = np.asarray(case.gts[z] == label)
+    depth = slice_depth(z, box[2], box[5])
+    kind = rng.random()
+    if kind < 0.12:
+        tight = mask_edges(target)
+        return (
+            None
+            if tight is None
+            else Prompt(jitter(tight, target.shape, rng), (0, 0), target, None)
+        )
+    if kind < 0.45:
+        skip = not target.any() and rng.random() < 0.5
+        return None if skip else Prompt(given, (1.0, depth), target, None)
+    middle = (box[2] + box[5]) // 2
+    steps = min(int(rng.choice((1, 1, 1, 2, 3))), abs(z - middle))
+    nearer = z - steps if z > middle else z + steps
+    prior = roughen(np.asarray(case.gts[nearer] == label), rng) if steps else np.zeros_like(target)
+    around = mask_edges(prior)
+    if around is None:
+        return Prompt(given, (1.0, depth), target, None)
+    tracked = inside(around, box)
+    follows = rng.random() < 0.5 and tracked[0] < tracked[2] and tracked[1] < tracked[3]
+    return Prompt(tracked if follows else given, (1.0, depth), target, prior)
 
 
 _BOXES: dict[str, dict[int, tuple[int, int, int, int, int, int]]] = {}
@@ -232,24 +236,24 @@ def inside(
 
 
 def roughen(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """A mask as a model would have drawn it: now and then grown, shrunk or moved by a pixel or
-    two."""
+    """A mask as a model would have drawn it: its outline smoothed, moved and dented at random."""
     edges = mask_edges(mask)
-    kind = rng.integers(5)
-    if edges is None or kind == 0:
+    if edges is None or rng.random() < 0.15:
         return mask
-    size = min(edges[2] - edges[0], edges[3] - edges[1])
-    steps = int(rng.integers(1, 2 + int(size > 16)))
-    if kind == 1:
-        return np.asarray(ndimage.binary_dilation(mask, iterations=steps))
-    if kind == 2 and size > 6:
-        smaller = np.asarray(ndimage.binary_erosion(mask, iterations=steps))
-        return smaller if smaller.any() else mask
-    if kind == 3:
-        return np.roll(mask, tuple(rng.integers(-steps, steps + 1, 2)), (0, 1))
-    soft = ndimage.gaussian_filter(mask.astype(np.float32), max(1.0, size / 10))
-    smooth = soft > rng.uniform(0.35, 0.6)
-    return smooth if smooth.any() else mask
+    size = max(edges[2] - edges[0], edges[3] - edges[1])
+    reach = int(size / 3) + 3
+    rows = slice(max(0, int(edges[1]) - reach), int(edges[3]) + reach)
+    columns = slice(max(0, int(edges[0]) - reach), int(edges[2]) + reach)
+    part = mask[rows, columns].astype(np.float32)
+    most = 1 + int(0.06 * size)
+    part = np.roll(part, tuple(rng.integers(-most, most + 1, 2)), (0, 1))
+    soft = ndimage.gaussian_filter(part, 0.3 + size * rng.uniform(0.01, 0.08))
+    dents = rng.normal(size=part.shape).astype(np.float32)
+    dents = ndimage.gaussian_filter(dents, 0.5 + size * rng.uniform(0.04, 0.2))
+    dents *= rng.uniform(0, 0.35) / (dents.std() + 1e-6)
+    rough = np.zeros_like(mask)
+    rough[rows, columns] = soft + dents > rng.uniform(0.3, 0.65)
+    return rough
 
 
 def turned(array: NDArray[T], flip_x: bool, flip_y: bool, turn: bool) -> NDArray[T]:

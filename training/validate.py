@@ -23,6 +23,9 @@ from training.store import StoredCase
 TOLERANCE = 2.0
 """NSD tolerance: mm in 3D, pixels in 2D (the challenge's)."""
 
+SCORES = ("dsc", "ellipse_dsc", "nsd", "ellipse_nsd")
+"""Columns of the accuracy table."""
+
 BoxMaker = Callable[[NDArray[np.int64], tuple[int, ...]], NDArray[np.float64]]
 
 
@@ -139,6 +142,29 @@ def write_accuracy(rows: Iterable[CaseAccuracy], path: Path) -> None:
             )
 
 
+def accuracy_summary(rows: Sequence[CaseAccuracy]) -> dict[str, dict[str, dict[str, float]]]:
+    """Means of the per-case scores: {dims: {modality or "mean": {score: value, "cases": n}}}."""
+    summary: dict[str, dict[str, dict[str, float]]] = {}
+    for dims in sorted({r.dims for r in rows}):
+        table = summary.setdefault(dims, {})
+        for modality in sorted({r.modality for r in rows if r.dims == dims}):
+            members = [r for r in rows if (r.dims, r.modality) == (dims, modality)]
+            table[modality] = {
+                "cases": len(members),
+                "groups": len({m.group for m in members}),
+                **{n: float(np.mean([getattr(m, n) for m in members])) for n in SCORES},
+            }
+        table["mean"] = {
+            "cases": sum(m["cases"] for m in table.values()),
+            "groups": len({r.group for r in rows if r.dims == dims}),
+            **{n: float(np.mean([m[n] for m in table.values()])) for n in SCORES},
+        }
+    return {
+        dims: {m: {k: round(v, 4) for k, v in s.items()} for m, s in table.items()}
+        for dims, table in summary.items()
+    }
+
+
 def accuracy_table(rows: Sequence[CaseAccuracy]) -> str:
     """Markdown: modality means of the per-case scores, and the mean over modalities, 2D and 3D
     apart."""
@@ -146,21 +172,11 @@ def accuracy_table(rows: Sequence[CaseAccuracy]) -> str:
         "| | modality | cases | groups | DSC | ellipse DSC | NSD | ellipse NSD |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    names = ("dsc", "ellipse_dsc", "nsd", "ellipse_nsd")
-    for dims in ("2D", "3D"):
-        by_modality: dict[str, list[CaseAccuracy]] = defaultdict(list)
-        for row in rows:
-            if row.dims == dims:
-                by_modality[row.modality].append(row)
-        means = []
-        for modality, members in sorted(by_modality.items()):
-            values = [float(np.mean([getattr(m, n) for m in members])) for n in names]
-            means.append(values)
-            count = f"{len(members)} | {len({m.group for m in members})}"
-            cells = " | ".join([count, *(f"{v:.3f}" for v in values)])
-            lines.append(f"| {dims} | {modality} | {cells} |")
-        if means:
-            cells = " | ".join(f"**{v:.3f}**" for v in np.mean(means, axis=0))
-            total = sum(map(len, by_modality.values()))
-            lines.append(f"| {dims} | **mean over modalities** | {total} | | {cells} |")
+    for dims, table in accuracy_summary(rows).items():
+        for modality, scores in table.items():
+            bold = "**" if modality == "mean" else ""
+            name = "mean over modalities" if modality == "mean" else modality
+            values = " | ".join(f"{bold}{scores[n]:.3f}{bold}" for n in SCORES)
+            counts = f"{scores['cases']:.0f} | {scores['groups']:.0f}"
+            lines.append(f"| {dims} | {bold}{name}{bold} | {counts} | {values} |")
     return "\n".join(lines) + "\n"
