@@ -32,6 +32,8 @@ class VolumeRule:
     channels: Literal["repeat", "neighbours"] = "repeat"
     """What the encoder's three channels hold: the slice three times, or the slice below, itself and
     the one above."""
+    box: Literal["tracked", "given"] = "tracked"
+    """After the middle slice, the box around the last slice's mask, or the given one every time."""
     box_growth: float = 0.0
     """Pixels of the encoder's input by which the box around the last slice's mask is grown before
     the next slice."""
@@ -157,6 +159,7 @@ _WORDS = {
     "resize": get_args(Resize),
     "box_frame": ("edges", "inclusive"),
     "channels": ("repeat", "neighbours"),
+    "box": ("tracked", "given"),
     "kind": ("none", "mean-std", "min-max"),
 }
 

@@ -137,6 +137,8 @@ class VolumeWalk:
         edges = None if prior is None else prior.edges
         if edges is None:
             return Prompt(track.edges, track.edges, None, True, depth)
+        if self.model.spec.volume.box == "given":
+            return Prompt(track.edges, track.edges, prior, True, depth)
         return Prompt(self._grown(edges, track.edges), track.edges, prior, True, depth)
 
     def _grown(self, edges: Rect, limit: Rect) -> Rect:

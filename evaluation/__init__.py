@@ -1,0 +1,15 @@
+"""Judge containers that segment medical images: run, score, rank, report.
+
+Each stage is a sub-command that reads files and writes files, so that any of them can be repeated
+alone::
+
+    run      teams x cases -> RUN/<team>/{team.json, records.jsonl, masks/, logs/}
+    score    masks + truth -> RUN/<team>/{scores.csv, labels.csv}
+    rank     scores        -> leaderboard.{json, csv, md}
+    report   csv and json  -> report.html
+
+Nothing here is imported by the submissions, and nothing of theirs is imported here: the harness
+judges any container that keeps the file contract of the CVPR 2024 challenge.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,114 @@
+"""The record of each finished case: one JSON object a line, appended, flushed to disk.
+
+A file is only ever appended to. A torn last line (the harness was killed in the middle of it) is
+cut off when the file is next opened for writing and ignored when it is read; anything else that is
+not a record is an error. Of several records of a case, the last one counts.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from evaluation.errors import RecordError
+from evaluation.outcomes import Status
+
+SCHEMA = 1
+"""Version of a record's fields; goes up when one changes its meaning."""
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """One finished run of one case."""
+
+    case: str
+    modality: str
+    dimensions: int
+    status: Status
+    reason: str
+    """Empty for ok; else one line with the evidence."""
+    exit_code: int | None
+    oom_killed: bool
+    wall_s: float | None
+    """None when the case did not run (harness fault)."""
+    started_at: str
+    """UTC, ISO 8601; for people, never for arithmetic."""
+    runner: str
+    submission: str
+    """Digest of the image, or of the folder's files without Docker Engine."""
+    case_sha256: str
+    protocol_sha256: str
+    mask_bytes: int | None = None
+    mask_sha256: str | None = None
+    schema: int = SCHEMA
+
+    @property
+    def key(self) -> "ResumeKey":
+        """Return what the result depends on."""
+        return (self.case, self.runner, self.submission, self.case_sha256, self.protocol_sha256)
+
+
+ResumeKey = tuple[str, str, str, str, str]
+"""Case name, runner, submission digest, case digest, protocol digest: equal means the same run."""
+
+_FIELDS = {entry.name for entry in fields(CaseRecord)}
+
+
+class RecordLog:
+    """The open record file of one team; use as ``with RecordLog(path) as log``."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _cut_torn_line(path)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def __enter__(self) -> "RecordLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def append(self, record: CaseRecord) -> None:
+        """Write one record and return when it is on disk."""
+        line = json.dumps(asdict(record), sort_keys=True, allow_nan=False).encode() + b"\n"
+        written = os.write(self._descriptor, line)
+        if written != len(line):
+            raise RecordError(f"{record.case}: record of {len(line)} bytes, {written} written")
+        os.fsync(self._descriptor)
+
+
+def read_records(path: Path) -> list[CaseRecord]:
+    """Return all records in the order in which they were written; none if there is no file."""
+    if not path.exists():
+        return []
+    whole_lines = path.read_bytes().split(b"\n")[:-1]
+    return [parse_record(line, f"{path}:{number}") for number, line in enumerate(whole_lines, 1)]
+
+
+def parse_record(line: bytes, where: str) -> CaseRecord:
+    """Return the record in one line; raises RecordError naming ``where`` when it is none."""
+    try:
+        values: dict[str, Any] = json.loads(line)
+        if values.get("schema") != SCHEMA:
+            raise RecordError(f"{where}: schema must be {SCHEMA}, found {values.get('schema')}")
+        values["status"] = Status(values["status"])
+        return CaseRecord(**{name: value for name, value in values.items() if name in _FIELDS})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RecordError(f"{where}: expected a record, found {line[:60]!r} ({error})") from error
+
+
+def last_records(records: Iterable[CaseRecord]) -> dict[str, CaseRecord]:
+    """Return the record that counts for each case, by case name."""
+    return {record.case: record for record in records}
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Remove what follows the last line end, if anything does."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)

@@ -1,0 +1,143 @@
+"""Teams as named on the command line, and what can be learnt of them without an engine."""
+
+import hashlib
+import json
+import os
+import re
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from docker.utils.build import exclude_paths
+
+from evaluation.dataset import digest_of
+from evaluation.errors import TeamError, UsageError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]*")
+_ARCHIVE_ENDINGS = (".tar", ".tar.gz", ".tgz")
+_NEVER_SUBMITTED = ("**/.git", "**/__pycache__", "**/*.pyc")
+
+
+class SourceKind(StrEnum):
+    """What a team handed in."""
+
+    IMAGE = "image"
+    ARCHIVE = "archive"
+    FOLDER = "folder"
+
+
+@dataclass(frozen=True)
+class Team:
+    """A team and where its submission is."""
+
+    name: str
+    kind: SourceKind
+    source: str
+    """Image reference, or path of the archive or folder, as given."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A team's submission made ready to run."""
+
+    team: Team
+    reference: str
+    """Image name, or the folder's path without an engine; for people."""
+    digest: str
+    """``sha256:...`` of the image or of the folder's files; resume goes by it."""
+    size_bytes: int
+
+
+def parse_team(text: str) -> Team:
+    """Return the team in ``NAME=IMAGE_OR_TAR_OR_DIR``.
+
+    An existing folder is a folder to build, an existing file a ``docker save`` archive, anything
+    else an image reference. Raises UsageError; a path with nothing there is not taken for an image.
+    """
+    name, separator, source = text.partition("=")
+    if not separator or not source or not _NAME.fullmatch(name):
+        raise UsageError(f"--team: expected NAME=IMAGE_OR_TAR_OR_DIR, found {text!r}")
+    path = Path(source)
+    if path.is_dir():
+        return Team(name, SourceKind.FOLDER, source)
+    if path.is_file():
+        return Team(name, SourceKind.ARCHIVE, source)
+    if source.startswith((".", "/", "~")) or source.endswith(_ARCHIVE_ENDINGS):
+        raise UsageError(f"--team {name}: expected an archive or a folder, found nothing: {source}")
+    if not _IMAGE.fullmatch(source):
+        raise UsageError(f"--team {name}: expected an image reference, found {source!r}")
+    return Team(name, SourceKind.IMAGE, source)
+
+
+def parse_teams(texts: Iterable[str]) -> list[Team]:
+    """Return all teams; raises UsageError when two share a name (in any case of its letters)."""
+    teams = [parse_team(text) for text in texts]
+    names = [team.name.lower() for team in teams]
+    for team in teams:
+        if names.count(team.name.lower()) > 1:
+            raise UsageError(f"--team: expected each name once, found {team.name} again")
+    return teams
+
+
+def parse_build_args(texts: Iterable[str]) -> dict[str, str]:
+    """Return build arguments from ``KEY=VALUE`` texts."""
+    arguments = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
+            raise UsageError(f"--build-arg: expected KEY=VALUE, found {text!r}")
+        arguments[key] = value
+    return arguments
+
+
+def archive_reference(path: Path) -> str:
+    """Return the tag, or without one the configuration digest, of a ``docker save`` archive.
+
+    It is read from the archive's manifest: the official script goes by the file name and takes
+    ``team.v2.tar.gz`` for ``team`` (challenge.md 6.C, C8). Plain and gzip archives are told apart
+    by their content. Raises TeamError when the archive is none, or holds several images.
+    """
+    try:
+        with tarfile.open(path, "r:*") as archive:
+            member = archive.extractfile("manifest.json")
+            images = json.load(member) if member else None
+    except (OSError, EOFError, KeyError, ValueError, tarfile.TarError) as error:
+        raise TeamError(f"{path}: expected a docker save archive, found: {error}") from error
+    if not isinstance(images, list) or len(images) != 1 or not isinstance(images[0], dict):
+        count = len(images) if isinstance(images, list) else "no list of"
+        raise TeamError(f"{path}: expected one image in manifest.json, found {count} images")
+    tags = images[0].get("RepoTags") or []
+    if tags:
+        return str(tags[0])
+    config = Path(str(images[0].get("Config", ""))).name.removesuffix(".json")
+    if not re.fullmatch(r"[0-9a-f]{64}", config):
+        raise TeamError(f"{path}: expected a tag or a configuration digest, found neither")
+    return f"sha256:{config}"
+
+
+def submitted_files(folder: Path) -> list[str]:
+    """Return the relative paths that a Docker build of ``folder`` would be given, sorted."""
+    ignore_file = folder / ".dockerignore"
+    lines = ignore_file.read_text().splitlines() if ignore_file.is_file() else []
+    patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    paths = exclude_paths(str(folder), [*patterns, *_NEVER_SUBMITTED])
+    return sorted(path for path in paths if not os.path.isdir(folder / path))
+
+
+def folder_digest(folder: Path) -> tuple[str, int]:
+    """Return ``sha256:...`` over names and contents of a folder's submitted files, and their bytes.
+
+    It names the submission where no engine gives an image digest. Links count by their target.
+    """
+    digest, size = hashlib.sha256(), 0
+    for name in submitted_files(folder):
+        path = folder / name
+        if path.is_symlink():
+            content = "-> " + os.readlink(path)
+        else:
+            content, size = digest_of(path), size + path.stat().st_size
+        digest.update(f"{name}\0{content}\n".encode())
+    return f"sha256:{digest.hexdigest()}", size
