@@ -1,0 +1,235 @@
+"""The command `score`: every team's masks against the truth.
+
+Reads RUN/<team>/records.jsonl and masks/, writes RUN/<team>/scores.csv and labels.csv. The cases of
+a run are those that any team has a record of, and every team gets a row for every one of them: a
+mask that is missing or broken scores 0 for both metrics and keeps its reason, and so does a
+container that failed, whatever it left behind. Each truth is read once for all teams.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from evaluation.errors import ScoreError
+from evaluation.labelmaps import MaskFault, Truth, read_mask, read_truth
+from evaluation.metrics import TOLERANCE, CaseScore, score_case
+from evaluation.outcomes import Status
+from evaluation.progress import Progress
+from evaluation.records import CaseRecord, last_records, read_records
+from evaluation.run_folder import TeamFolder
+from evaluation.score_tables import (
+    LABELS_FILE,
+    NO_TRUTH,
+    NOT_RUN,
+    OK,
+    SCORES_FILE,
+    LabelRow,
+    ScoreRow,
+    write_table,
+)
+
+logger = logging.getLogger(__name__)
+
+FAILURE_SCORE = 0.0
+"""DSC and NSD of a case that failed: the worst that they can be."""
+
+
+@dataclass(frozen=True)
+class CaseTask:
+    """One case of all teams: what a worker needs, and nothing that it need not be sent."""
+
+    case: str
+    modality: str
+    dimensions: int
+    truth: Path
+    case_file: Path | None
+    """Input file of the case, where a truth without a spacing finds it."""
+    records: dict[str, CaseRecord | None]
+    masks: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class CaseRows:
+    """The rows of one case, a score for each team and their labels; `fault` is the truth's."""
+
+    scores: tuple[ScoreRow, ...]
+    labels: tuple[LabelRow, ...]
+    fault: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `score`."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, as written by run")
+    parser.add_argument(
+        "--truth", type=Path, required=True, metavar="DIR", help="folder of <case>.npz with gts"
+    )
+    parser.add_argument(
+        "--cases", type=Path, metavar="DIR", help="input folder, for spacings that the truth lacks"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="cases scored at the same time",
+    )
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Score a run; 1 if a truth is missing or broken, and then every other case is scored."""
+    results = score_run(args.run, args.truth, cases=args.cases, workers=args.workers)
+    faults = [result.fault for result in results if result.fault]
+    for fault in faults:
+        logger.error("score: %s", fault)
+    for team, statuses in sorted(_statuses(results).items()):
+        counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
+        logger.info("%s: %d cases: %s", team, statuses.total(), counts)
+    return 1 if faults else 0
+
+
+def score_run(
+    run: Path, truth: Path, *, cases: Path | None = None, workers: int = 1
+) -> list[CaseRows]:
+    """Score every case of every team of a run and write the two tables of each team."""
+    if not truth.is_dir():
+        raise ScoreError(f"{truth}: expected a folder of truths, found no such folder")
+    if workers < 1:
+        raise ScoreError(f"workers must be at least 1, found {workers}")
+    tasks = plan(run, truth, cases)
+    results = []
+    with Progress("score", len(tasks)) as progress:
+        for result in _score_all(tasks, min(workers, len(tasks))):
+            results.append(result)
+            progress.advance()
+    for team in sorted(tasks[0].records):
+        scores = [row for result in results for row in result.scores if row.team == team]
+        labels = [row for result in results for row in result.labels if row.team == team]
+        if len(scores) != len(tasks):
+            raise ScoreError(f"{team}: {len(tasks)} cases in, {len(scores)} rows out")
+        write_table(run / team / LABELS_FILE, LabelRow, labels)
+        write_table(run / team / SCORES_FILE, ScoreRow, scores)
+    return results
+
+
+def plan(run: Path, truth: Path, cases: Path | None = None) -> list[CaseTask]:
+    """List the cases of a run, by name, each with the record and the mask of every team."""
+    if not run.is_dir():
+        raise ScoreError(f"{run}: expected a run folder, found no such folder")
+    folders = {path.name: TeamFolder(path) for path in sorted(run.iterdir()) if path.is_dir()}
+    teams = {
+        name: last_records(read_records(folder.records))
+        for name, folder in folders.items()
+        if folder.records.is_file()
+    }
+    seen = {name: record for records in teams.values() for name, record in records.items()}
+    if not seen:
+        raise ScoreError(f"{run}: expected TEAM/records.jsonl with records, found none")
+    return [
+        CaseTask(
+            case=name,
+            modality=seen[name].modality,
+            dimensions=seen[name].dimensions,
+            truth=truth / f"{name}.npz",
+            case_file=None if cases is None else cases / f"{name}.npz",
+            records={team: records.get(name) for team, records in teams.items()},
+            masks={team: folders[team].mask(name) for team in teams},
+        )
+        for name in sorted(seen)
+    ]
+
+
+def score_task(task: CaseTask) -> CaseRows:
+    """Score one case of every team."""
+    try:
+        truth = read_truth(task.truth, task.case_file)
+    except ScoreError as error:
+        rows = [_row(task, team, NO_TRUTH, str(error), None, None) for team in task.records]
+        return CaseRows(tuple(rows), (), fault=str(error))
+    scores, labels = [], []
+    for team, record in task.records.items():
+        status, reason, score = _judge(record, task.masks[team], truth)
+        scores.append(_row(task, team, status, reason, truth, score))
+        for label in score.labels:
+            labels.append(LabelRow(team=team, case=task.case, **dataclasses.asdict(label)))
+    return CaseRows(tuple(scores), tuple(labels))
+
+
+def _judge(record: CaseRecord | None, mask: Path, truth: Truth) -> tuple[str, str, CaseScore]:
+    """Status, reason and score of one team on one case."""
+    if record is None:
+        return NOT_RUN, "no record of this case", _failed(truth)
+    if record.status is not Status.OK:
+        return str(record.status), record.reason, _failed(truth)
+    try:
+        labels = read_mask(mask, truth.labels.shape)
+    except MaskFault as fault:
+        return fault.status, str(fault), _failed(truth)
+    return OK, "", score_case(truth.labels, labels, truth.spacing_mm)
+
+
+def _failed(truth: Truth) -> CaseScore:
+    """The score of an empty mask, with the failure value also where nothing was to be found."""
+    empty = np.broadcast_to(np.uint8(0), truth.labels.shape)
+    score = score_case(truth.labels, empty, truth.spacing_mm)
+    return dataclasses.replace(score, dsc=FAILURE_SCORE, nsd=FAILURE_SCORE)
+
+
+def _row(
+    task: CaseTask,
+    team: str,
+    status: str,
+    reason: str,
+    truth: Truth | None,
+    score: CaseScore | None,
+) -> ScoreRow:
+    record = task.records[team]
+    return ScoreRow(
+        team=team,
+        case=task.case,
+        modality=task.modality,
+        dimensions=task.dimensions if truth is None else truth.labels.ndim,
+        status=status,
+        reason=" ".join(reason.split()),
+        wall_s=None if record is None else record.wall_s,
+        dsc=None if score is None else score.dsc,
+        nsd=None if score is None else score.nsd,
+        labels=0 if score is None else len(score.labels),
+        false_positive_labels=0 if score is None else len(score.false_positive_labels),
+        false_positive_voxels=0 if score is None else score.false_positive_voxels,
+        tolerance=TOLERANCE,
+        spacing_mm="" if truth is None else " ".join(f"{mm:.9g}" for mm in truth.spacing_mm),
+        spacing_origin="" if truth is None else truth.spacing_origin,
+    )
+
+
+def _score_all(tasks: list[CaseTask], workers: int) -> Iterator[CaseRows]:
+    """Score in order, in this process or in fresh ones (a fork of a process with threads can
+    hang)."""
+    if workers == 1:
+        yield from map(score_task, tasks)
+        return
+    context = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            yield from pool.map(score_task, tasks)
+    except BrokenProcessPool as error:
+        raise ScoreError(f"a worker died, perhaps for memory; try fewer than {workers}") from error
+
+
+def _statuses(results: list[CaseRows]) -> dict[str, Counter[str]]:
+    statuses: dict[str, Counter[str]] = {}
+    for row in (row for result in results for row in result.scores):
+        statuses.setdefault(row.team, Counter())[row.status] += 1
+    return statuses
