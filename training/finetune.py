@@ -28,7 +28,7 @@ REGION = RegionRule(side=96, margin=0.2, max_aspect=2.0, min_pixels=12.0)
 class FinetuneConfig:
     """What a run is made of; stored beside its checkpoints."""
 
-    steps: int = 3600
+    steps: int = 4000
     images_per_step: int = 12
     regions_per_image: int = 4
     encoder_rate: float = 3e-4
