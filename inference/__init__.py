@@ -4,11 +4,11 @@ From Python::
 
     import inference
 
-    segmenter = inference.load()                          # or inference.load("path/to/bundle",
-    threads=4) labels = segmenter.segment(image, boxes)              # (H, W); boxes (N, 4), both
-    ends inclusive labels = segmenter.segment_volume(volume, boxes, spacing)   # (D, H, W); boxes
-    (N, 6) embedded = segmenter.embed(image)                     # keeps the embedding:
-    labels = embedded.segment(another_box)                # a further box costs only a decode
+    segmenter = inference.load()  # or inference.load("path/to/bundle", threads=4)
+    labels = segmenter.segment(image, boxes)  # (H, W); boxes (N, 4), both ends inclusive
+    labels = segmenter.segment_volume(volume, boxes, spacing)  # (D, H, W); boxes (N, 6)
+    embedded = segmenter.embed(image)  # keeps the embedding:
+    labels = embedded.segment(another_box)  # a further box costs only a decode
 """
 
 from __future__ import annotations

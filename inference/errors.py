@@ -1,11 +1,10 @@
 """What can go wrong, as exceptions that say what, where, expected and found.
 
 InferenceError
-├── UsageError      the command line asks for something impossible            (exit code 2)
-├── BundleError     the model bundle is missing, incomplete or contradictory  (exit code 2)
-├── EngineError     the engine is not installed or refuses a graph            (exit code 2)
-└── CaseError       one case cannot be read, segmented or written             (exit code 1, the
-other cases go on)
+├── UsageError      exit code 2: the command line asks for something impossible
+├── BundleError     exit code 2: the model bundle is missing, incomplete or contradictory
+├── EngineError     exit code 2: the engine is not installed or refuses a graph
+└── CaseError       exit code 1: one case cannot be read or written; the others go on
 """
 
 

@@ -6,11 +6,14 @@ it by name, and a file that is missing, unreadable, from another processor or ve
 just means that the graph is compiled.
 """
 
+import contextlib
 import hashlib
 import io
 import logging
 import os
 import platform
+import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,10 @@ from inference.errors import EngineError
 
 log = logging.getLogger(__name__)
 
-_MAGIC = b"medsam-laptop compiled graph 1\n"
+_MAGIC = b"medsam-laptop compiled graph 2\n"
+_HEADER = struct.Struct(f"<{len(_MAGIC)}s16sQI")
+"""Before a compiled graph in its file: magic, key, length and CRC-32.  OpenVINO itself notices
+neither changed weights nor another graph under this one's name."""
 
 
 class OpenVinoGraph:
@@ -54,11 +60,11 @@ def compile_openvino(
         "NUM_STREAMS": "1",
         "INFERENCE_NUM_THREADS": str(settings.threads or available_threads()),
     }
-    blob = None
+    key, blob = "", None
     if settings.cache_dir is not None:
         key = cache_key(digest, settings.precision, batch, openvino.get_version())
         blob = settings.cache_dir / f"{path.stem}-{key}.blob"
-        compiled = _load_blob(core, blob, config)
+        compiled = _load_blob(core, blob, key, config)
         if compiled is not None:
             return OpenVinoGraph(compiled)
     try:
@@ -74,7 +80,7 @@ def compile_openvino(
     except RuntimeError as error:
         raise EngineError(f"{path}: openvino refuses the graph: {error}") from error
     if blob is not None:
-        _store_blob(compiled, blob)
+        _store_blob(compiled, blob, key)
     return OpenVinoGraph(compiled)
 
 
@@ -95,17 +101,16 @@ def processor() -> str:
     return "\n".join(line for line in lines if line.startswith(wanted))
 
 
-def _load_blob(core: Any, blob: Path, config: Mapping[str, str]) -> Any | None:
+def _load_blob(core: Any, blob: Path, key: str, config: Mapping[str, str]) -> Any | None:
     """The compiled graph in ``blob``; None, and the reason in the log, where it cannot be used."""
     try:
         with blob.open("rb") as file:
-            header = file.read(len(_MAGIC) + 8)
+            header = file.read(_HEADER.size)
             content = file.read()
     except OSError as error:
         log.info("%s: not used, compiling: %s", blob.name, error.strerror)
         return None
-    size = int.from_bytes(header[len(_MAGIC) :], "little")
-    if header[: len(_MAGIC)] != _MAGIC or size != len(content):
+    if header != _header(key, content):
         log.warning("%s: broken, compiling instead", blob)
         return None
     try:
@@ -117,19 +122,25 @@ def _load_blob(core: Any, blob: Path, config: Mapping[str, str]) -> Any | None:
         return None
 
 
-def _store_blob(compiled: Any, blob: Path) -> None:
+def _header(key: str, content: bytes) -> bytes:
+    """What stands before ``content`` in a file of the cache."""
+    return _HEADER.pack(_MAGIC, key.encode(), len(content), zlib.crc32(content))
+
+
+def _store_blob(compiled: Any, blob: Path, key: str) -> None:
     """Keep a compiled graph, readable by every user; a folder that cannot be written is no
     error."""
     stream = io.BytesIO()
-    compiled.export_model(stream)
-    content = stream.getvalue()
     partial = blob.with_name(f".{blob.name}.{os.getpid()}")
     try:
+        compiled.export_model(stream)
         blob.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(_MAGIC + len(content).to_bytes(8, "little") + content)
+        partial.write_bytes(_header(key, stream.getvalue()) + stream.getvalue())
         partial.chmod(0o644)
         partial.replace(blob)
-    except OSError as error:
-        log.info("%s: compiled graph not kept: %s", blob.parent, error.strerror)
+    except (OSError, RuntimeError) as error:
+        log.info("%s: compiled graph not kept: %s", blob.parent, error)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         return
     log.info("%s: compiled graph kept", blob)

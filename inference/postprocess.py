@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.prompt import mask_edges
 from inference.resample import Rect, resample
 
 
@@ -25,16 +26,11 @@ class Mask:
     @property
     def edges(self) -> Rect | None:
         """Tight edges in picture pixels; None where empty."""
-        rows = np.flatnonzero(self.inside.any(axis=1))
-        if rows.size == 0:
+        edges = mask_edges(self.inside)
+        if edges is None:
             return None
-        columns = np.flatnonzero(self.inside[rows[0] : rows[-1] + 1].any(axis=0))
-        return (
-            float(self.left + columns[0]),
-            float(self.top + rows[0]),
-            float(self.left + columns[-1] + 1),
-            float(self.top + rows[-1] + 1),
-        )
+        x0, y0, x1, y1 = edges
+        return (x0 + self.left, y0 + self.top, x1 + self.left, y1 + self.top)
 
 
 def draw_mask(
@@ -53,14 +49,9 @@ def draw_mask(
     left, right = max(0, int(np.floor(x0))), min(shape[1], int(np.ceil(x1)))
     top, bottom = max(0, int(np.floor(y0))), min(shape[0], int(np.ceil(y1)))
     if keep is not None:
-        left, right = (
-            max(left, int(np.ceil(keep[0] - 0.5))),
-            min(right, int(np.ceil(keep[2] - 0.5))),
-        )
-        top, bottom = (
-            max(top, int(np.ceil(keep[1] - 0.5))),
-            min(bottom, int(np.ceil(keep[3] - 0.5))),
-        )
+        first_x, first_y, stop_x, stop_y = (int(np.ceil(edge - 0.5)) for edge in keep)
+        left, right = max(left, first_x), min(right, stop_x)
+        top, bottom = max(top, first_y), min(bottom, stop_y)
     if right <= left or bottom <= top:
         return Mask(top, left, np.zeros((0, 0), np.bool_))
     per_x, per_y = logits.shape[1] / (x1 - x0), logits.shape[0] / (y1 - y0)
@@ -74,9 +65,7 @@ def sample_mask(mask: Mask, rect: Rect, size: tuple[int, int]) -> NDArray[np.flo
     :func:`resample` gives it."""
     if mask.inside.size == 0:
         return np.zeros(size, np.float32)
-    framed = np.pad(
-        mask.inside, 1
-    )  # what lies outside the window is known to be empty, not unknown
+    framed = np.pad(mask.inside, 1)  # outside the window is known to be empty, not unknown
     x0, y0, x1, y1 = rect
     left, top = mask.left - 1, mask.top - 1
     return resample(framed, (x0 - left, y0 - top, x1 - left, y1 - top), size)

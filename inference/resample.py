@@ -12,8 +12,8 @@ Rect = tuple[float, float, float, float]
 """x_min, y_min, x_max, y_max: edges, in pixels of the picture that it lies in."""
 
 _REDUCE_ABOVE = 4.0
-"""Shrinking by more than this goes through block means first: as good to the eye, many times less
-work."""
+"""Shrinking goes through block means first where at least this factor is left to the filter: as
+good to the eye, many times less work."""
 
 
 def axis_weights(low: float, high: float, size_in: int, size_out: int) -> NDArray[np.float32]:

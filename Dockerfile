@@ -1,0 +1,49 @@
+# Any Debian-like image with python3 (3.11 to 3.13) and its venv module; .ci/base_image.sh makes one
+# where no image registry can be reached. docs/container.md says the rest.
+ARG BASE=python:3.11-slim
+
+FROM ${BASE} AS build
+ARG PIP_INDEX_URL
+WORKDIR /build
+COPY requirements.txt .
+RUN python3 -m venv venv
+RUN venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-compile \
+        --require-hashes --target /opt/medsam/lib -r requirements.txt
+
+# What running an ONNX graph on the CPU never opens: other devices, other formats, development files.
+RUN cd /opt/medsam/lib \
+    && rm -rf bin share include google flatbuffers packaging openvino_telemetry \
+        openvino/include openvino/cmake openvino/tools openvino/torch openvino/3rdparty \
+        openvino/libs/cache.json openvino/libs/pkgconfig \
+        onnxruntime/backend onnxruntime/datasets onnxruntime/quantization \
+        onnxruntime/tools onnxruntime/transformers \
+        numpy/distutils numpy/f2py numpy/_core/include numpy/_core/lib numpy/random/lib \
+    && find openvino/libs -name 'libopenvino_*' ! -name '*_cpu_plugin.so*' \
+        ! -name '*_onnx_frontend.so*' ! -name '*_ir_frontend.so*' -delete \
+    && find . -name tests -type d -prune -exec rm -rf {} + \
+    && find . \( -name '*.pyi' -o -name '*.pxd' -o -name '*.a' -o -name '*.h' \) -delete
+
+COPY predict.sh /workspace/
+COPY inference /workspace/inference
+# Missing byte code costs 0.6 s at every start; unchecked, it is good whatever a copy does to times.
+RUN python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/medsam/lib /workspace \
+    && mkdir -p /workspace/inputs /workspace/outputs \
+    && chmod -R a+rX,go-w /opt/medsam /workspace
+
+FROM ${BASE}
+ENV PYTHONPATH=/opt/medsam/lib \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    OPENBLAS_NUM_THREADS=1 \
+    ORT_DISABLE_TELEMETRY=1 \
+    MEDSAM_CACHE=/opt/medsam/cache
+COPY --from=build /opt/medsam/lib /opt/medsam/lib
+COPY --from=build /workspace /workspace
+WORKDIR /workspace
+# The standard library's byte code, which python:*-slim images lack, and the graphs compiled for this
+# processor.
+RUN python3 -m compileall -q -x '/(test|tests|site-packages|dist-packages|ensurepip|idlelib|lib2to3|tkinter)/' \
+        "$(python3 -c 'import os; print(os.path.dirname(os.__file__))')" \
+    && python3 -m inference --compile-only \
+    && chmod -R a+rX "$MEDSAM_CACHE"
+CMD ["sh", "predict.sh"]
