@@ -1,9 +1,11 @@
 """Segment every npz case of a folder: one mask npz of the same name for each.
 
-Input: imgs, (H, W), (H, W, 1), (H, W, 3), (H, W, 4) or (D, H, W), any real numbers, and boxes, (N,
-4) x_min, y_min, x_max, y_max or (N, 6) x_min, y_min, z_min, x_max, y_max, z_max, both ends
-inclusive.  Output: segs, label i for box i, later boxes over earlier ones.  A case that cannot be
-read is refused with one line; the others are still done.
+input:   imgs, (H, W), (H, W, 1), (H, W, 3), (H, W, 4) or (D, H, W), any real numbers;
+         boxes, both ends inclusive, (N, 4) x_min, y_min, x_max, y_max
+         or (N, 6) x_min, y_min, z_min, x_max, y_max, z_max
+output:  segs, label i for box i, later boxes over earlier ones
+
+A case that cannot be read is refused with one line; the others are still done.
 
 exit status: 0 every case done; 1 some case refused; 2 wrong call, bundle or engine
 """
@@ -94,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
         inputs = input_folder(args.input)
         return segment_folder(segmenter, inputs, output_folder(args.output, inputs))
     except InferenceError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2
 
 
@@ -107,16 +109,17 @@ def input_folder(given: Path | None) -> Path:
 
 
 def output_folder(given: Path | None, inputs: Path) -> Path:
-    """The folder of masks, made where it is missing; never the one that the cases lie in."""
+    """The folder of masks, made where it is missing; never the cases' own or one inside it, for
+    nothing is written there."""
     folder = given or (Path("/outputs") if Path("/outputs").is_dir() else Path("outputs"))
+    if folder.resolve().is_relative_to(inputs.resolve()):
+        raise UsageError(f"{folder}: expected a folder outside the cases' own, {inputs}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
             f"{folder}: expected a folder to write masks to, found: {error.strerror}"
         ) from error
-    if folder.resolve() == inputs.resolve():
-        raise UsageError(f"{folder}: expected another folder than the cases', found the same")
     if not os.access(folder, os.W_OK):
         raise UsageError(f"{folder}: expected a folder that user {os.getuid()} may write to")
     return folder
@@ -130,9 +133,21 @@ def compile_all(segmenter: Segmenter) -> int:
     return 0
 
 
+def case_files(folder: Path) -> list[Path]:
+    """Every ``*.npz`` of a folder in the order of their names; hidden ones, as for a shell, are
+    none."""
+    try:
+        found = sorted(folder.iterdir())
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: expected a folder of npz cases, found: {error.strerror}"
+        ) from error
+    return [p for p in found if p.suffix == ".npz" and not p.name.startswith(".")]
+
+
 def segment_folder(segmenter: Segmenter, inputs: Path, outputs: Path) -> int:
     """Segment every case of ``inputs``; 0 when all were done, 1 when some were refused."""
-    paths = sorted(p for p in inputs.iterdir() if p.suffix == ".npz" and not p.name.startswith("."))
+    paths = case_files(inputs)
     if not paths:
         log.warning("%s: expected npz cases, found none", inputs)
     refused = 0
@@ -145,20 +160,14 @@ def segment_folder(segmenter: Segmenter, inputs: Path, outputs: Path) -> int:
                     outputs / path.name, segmenter.segment_case(case, modality_of(case.name))
                 )
             except CaseError as error:
-                refused += 1
-                print(f"refused: {one_line(str(error))}", file=sys.stderr)
+                refused += refuse(str(error))
             except InferenceError:
                 raise
             except MemoryError:
-                refused += 1
-                print(f"refused: {path.name}: not enough memory", file=sys.stderr)
+                refused += refuse(f"{path.name}: not enough memory")
             except Exception as error:  # one bad case must never stop the rest, whatever it hit
-                refused += 1
                 log.info("unexpected failure", exc_info=error)
-                print(
-                    f"refused: {path.name}: {type(error).__name__}: {one_line(str(error))}",
-                    file=sys.stderr,
-                )
+                refused += refuse(f"{path.name}: {type(error).__name__}: {error}")
             else:
                 log.info(
                     "%s: %d boxes, %.3f s", path.name, len(case.boxes), time.perf_counter() - began
@@ -169,6 +178,12 @@ def segment_folder(segmenter: Segmenter, inputs: Path, outputs: Path) -> int:
             f"{len(paths) - refused} of {len(paths)} cases done, {refused} refused", file=sys.stderr
         )
     return 1 if refused else 0
+
+
+def refuse(reason: str) -> int:
+    """Tell why a case is not done; returns how many that are."""
+    print(f"refused: {one_line(reason)}", file=sys.stderr)
+    return 1
 
 
 def one_line(text: str) -> str:

@@ -6,6 +6,7 @@ describes every key.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -93,7 +94,12 @@ class Bundle:
             BundleError: a file differs from what the bundle was made with.
         """
         for file, expected in self.sha256.items():
-            found = hashlib.sha256(self.graph(file).read_bytes()).hexdigest()
+            try:
+                found = hashlib.sha256(self.graph(file).read_bytes()).hexdigest()
+            except OSError as error:
+                raise BundleError(
+                    f"{self.graph(file)}: expected a graph, found: {error.strerror}"
+                ) from error
             if found != expected:
                 raise BundleError(f"{self.graph(file)}: expected sha256 {expected}, found {found}")
 
@@ -124,8 +130,8 @@ def read_bundle(folder: Path) -> Bundle:
             str(content["name"]),
             str(content["version"]),
             models,
-            dict(content["routing"]),
-            dict(content["files"]),
+            _words(content["routing"], "routing"),
+            _words(content["files"], "files"),
         )
     except (KeyError, AttributeError, TypeError) as error:
         raise BundleError(
@@ -164,6 +170,28 @@ _WORDS = {
 }
 
 
+_AT_LEAST: Mapping[str, float] = {
+    "input_size": 1,
+    "boxes_at_once": 1,
+    "box_growth": 0,
+    "side": 1,
+    "margin": 0,
+    "max_aspect": 1,
+    "min_pixels": 0,
+}
+
+
+def _words(values: Any, where: str) -> dict[str, str]:
+    """A JSON object of strings."""
+    if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
+        raise BundleError(f"{where}: expected an object of strings, found {values!r}")
+    return values
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _fill(kind: type[T], values: Any, where: str) -> T:
     """A dataclass from JSON; unknown, missing and mistyped keys are errors."""
     if not isinstance(values, dict):
@@ -191,10 +219,14 @@ def _value(key: str, value: Any, annotation: Any, where: str) -> Any:
             raise BundleError(f"{where}: expected one of {_WORDS[key]}, found {value!r}")
         return value
     if key in ("mean", "std"):
-        if not (isinstance(value, list) and len(value) == 3):
+        if not (isinstance(value, list) and len(value) == 3 and all(map(_is_number, value))):
             raise BundleError(f"{where}: expected three numbers, found {value!r}")
+        if key == "std" and 0 in value:
+            raise BundleError(f"{where}: expected numbers other than 0, found {value!r}")
         return tuple(float(v) for v in value)
-    expected = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}[annotation]
-    if not isinstance(value, expected) or (annotation is not bool and isinstance(value, bool)):
+    fits = _is_number(value) if annotation is float else type(value) is annotation
+    if not fits:
         raise BundleError(f"{where}: expected {annotation.__name__}, found {value!r}")
+    if key in _AT_LEAST and value < _AT_LEAST[key]:
+        raise BundleError(f"{where}: expected at least {_AT_LEAST[key]}, found {value!r}")
     return annotation(value)

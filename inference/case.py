@@ -1,12 +1,12 @@
 """The challenge's files: an npz case in, an npz mask out, checked once here and trusted
 afterwards."""
 
+import contextlib
 import os
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,21 @@ from inference.errors import CaseError
 from inference.preprocess import eight_bit
 
 MAX_IMAGE_BYTES = 4 << 30
-"""Largest array that a case may declare: a 4 GiB picture cannot be segmented in the challenge's 8
-GB anyway."""
+"""Largest picture that a case may declare: one of more than 4 GiB cannot be segmented in the
+challenge's 8 GB anyway."""
 
 MAX_BOXES = 100_000
 """Most boxes of one case."""
+
+_LIMIT_BYTES = {"imgs": MAX_IMAGE_BYTES, "boxes": MAX_BOXES * 6 * 16, "spacing": 1 << 10}
+"""What each array may declare; 16 bytes is the widest number."""
+
+_HEADER_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+    (3, 0): np.lib.format.read_array_header_2_0,  # differs in the names of record fields only
+}
+"""By version of the npy format."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +57,11 @@ def read_case(path: Path) -> Case:
 
     Raises:
         CaseError: unreadable zip, pickled or missing array, wrong rank, non-finite value, a
-        declared size beyond
-            :data:`MAX_IMAGE_BYTES`, a box that is reversed, not finite or outside the image.
+            declared size beyond :data:`MAX_IMAGE_BYTES`, a box that is reversed, not finite or
+            outside the image.
     """
-    arrays = _read_arrays(path, ("imgs", "boxes"), optional=("spacing",))
     try:
+        arrays = _read_arrays(path, ("imgs", "boxes"), optional=("spacing",))
         return make_case(path.name, arrays["imgs"], arrays["boxes"], arrays.get("spacing"))
     except CaseError as error:
         raise CaseError(f"{path.name}: {error}") from None
@@ -64,32 +74,43 @@ def make_case(
     spacing: NDArray[np.generic] | None = None,
 ) -> Case:
     """Validate arrays as a case; messages carry the key but no file name."""
-    _check_numeric("imgs", imgs)
-    _check_numeric("boxes", boxes)
-    rows, is_volume = _arrange_boxes(imgs, boxes)
-    image = np.asarray(imgs)
-    if 0 in image.shape:
-        raise CaseError(f"imgs: expected at least one pixel, found shape {image.shape}")
-    if not is_volume and image.ndim == 3:
+    _check_kind("imgs", imgs.dtype)
+    if imgs.size == 0:
+        raise CaseError(f"imgs: expected at least one pixel, found shape {imgs.shape}")
+    _check_finite("imgs", imgs)
+    clipped = check_boxes(boxes, imgs.shape)
+    image = imgs
+    if clipped.shape[1] == 4 and image.ndim == 3:
         image = image[:, :, 0] if image.shape[2] == 1 else image[:, :, :3]
-    size = image.shape[2::-1] if is_volume else (image.shape[1], image.shape[0])  # x, y(, z)
-    clipped = _clip_boxes(rows, size)
     return Case(name, eight_bit(image), clipped, _spacing(spacing))
+
+
+def check_boxes(boxes: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Boxes (N, 4) of a picture or (N, 6) of a volume of ``shape``, clipped to it.
+
+    The number of columns says which of the two the image is; without boxes its shape has to say it
+    where the columns do not fit.
+    """
+    _check_kind("boxes", boxes.dtype)
+    _check_finite("boxes", boxes)
+    rows = _arrange_boxes(boxes, shape)
+    size = shape[2::-1] if rows.shape[1] == 6 else shape[1::-1]  # x, y(, z)
+    return _clip_boxes(rows, size)
 
 
 def write_mask(path: Path, labels: NDArray[np.unsignedinteger]) -> None:
     """Write ``segs`` to ``path``; the file appears whole under its name or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{os.urandom(8).hex()}.partial")
     try:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             with archive.open("segs.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.ascontiguousarray(labels), allow_pickle=False)
         os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise CaseError(f"{path.name}: cannot write the mask: {error}") from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise CaseError(f"{path.name}: cannot write the mask: {error}") from error
         raise
 
 
@@ -101,83 +122,86 @@ def label_type(count: int) -> type[np.unsignedinteger]:
 def _read_arrays(
     path: Path, required: tuple[str, ...], optional: tuple[str, ...]
 ) -> dict[str, NDArray[np.generic]]:
-    """The named arrays of an npz, each checked before a byte of it is allocated."""
+    """The named arrays of an npz, each checked before a byte of it is allocated; an optional one
+    that cannot be used is left out."""
+    if path.exists() and not path.is_file():
+        raise CaseError("expected a file, found a folder or a device")
+    arrays = {}
     try:
         with zipfile.ZipFile(path) as archive:
             keys = {name.removesuffix(".npy") for name in archive.namelist()}
             missing = [key for key in required if key not in keys]
             if missing:
                 found = ", ".join(sorted(keys)[:8]) or "none"
-                raise CaseError(f"{path.name}: {missing[0]}: expected this key, found only {found}")
-            wanted = [*required, *(key for key in optional if key in keys)]
-            arrays = {}
-            for key in wanted:
-                with archive.open(f"{key}.npy") as member:
-                    arrays[key] = _read_array(f"{path.name}: {key}", member)
-            return arrays
+                raise CaseError(f"{missing[0]}: expected this key, found only {found}")
+            for key in required:
+                arrays[key] = _read_array(archive, key)
+            for key in keys.intersection(optional):
+                with contextlib.suppress(CaseError):
+                    arrays[key] = _read_array(archive, key)
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError) as error:
-        raise CaseError(
-            f"{path.name}: expected a readable npz (zip) file, found: {error}"
-        ) from error
+        raise CaseError(f"expected a readable npz (zip) file, found: {error}") from error
     except OSError as error:
-        reason = error.strerror or error
-        raise CaseError(f"{path.name}: expected a readable file, found: {reason}") from error
+        raise CaseError(f"expected a readable file, found: {error.strerror or error}") from error
+    return arrays
 
 
-def _read_array(where: str, member: IO[bytes]) -> NDArray[np.generic]:
+def _read_array(archive: zipfile.ZipFile, key: str) -> NDArray[np.generic]:
     """One npy member; refuses pickles and over-large declarations by its header alone."""
-    try:
-        version = np.lib.format.read_magic(member)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
-        else:
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(member)
-    except ValueError as error:
-        raise CaseError(f"{where}: expected an npy array, found: {error}") from error
-    if dtype.hasobject:
-        raise CaseError(f"{where}: expected numbers, found pickled Python objects (refused)")
-    size = dtype.itemsize
-    for extent in shape:
-        size *= int(extent)
-    if size > MAX_IMAGE_BYTES:
-        found = f"{size} declared (shape {shape})"
-        raise CaseError(f"{where}: expected at most {MAX_IMAGE_BYTES} bytes, found {found}")
-    data = member.read(size)
+    with archive.open(f"{key}.npy") as member:
+        try:
+            version = np.lib.format.read_magic(member)
+            shape, fortran, dtype = _HEADER_READERS[version](member)
+        except Exception as error:  # numpy evaluates the header's text: whatever that raises
+            raise CaseError(f"{key}: expected an npy array, found: {error}") from error
+        _check_kind(key, dtype)
+        size = dtype.itemsize
+        for extent in shape:
+            size *= int(extent)
+        if size > _LIMIT_BYTES[key] or min(shape, default=0) < 0:
+            found = f"{size} declared (shape {shape})"
+            raise CaseError(f"{key}: expected at most {_LIMIT_BYTES[key]} bytes, found {found}")
+        data = member.read(size)
     if len(data) < size:
-        raise CaseError(f"{where}: expected {size} bytes of data, found {len(data)}")
-    flat = np.frombuffer(data, dtype=dtype)
-    return flat.reshape(shape, order="F" if fortran else "C")
+        raise CaseError(f"{key}: expected {size} bytes of data, found {len(data)}")
+    return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def _check_numeric(key: str, array: NDArray[np.generic]) -> None:
-    if array.dtype.kind not in "buif":
-        raise CaseError(f"{key}: expected real numbers, found {array.dtype}")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+def _check_kind(key: str, dtype: np.dtype[np.generic]) -> None:
+    if dtype.hasobject:
+        raise CaseError(f"{key}: expected numbers, found pickled Python objects (refused)")
+    if dtype.kind not in "buif":
+        raise CaseError(f"{key}: expected real numbers, found {dtype}")
+
+
+def _check_finite(key: str, array: NDArray[np.generic]) -> None:
+    if array.dtype.kind != "f" or array.size == 0:
+        return
+    if not (np.isfinite(array.min()) and np.isfinite(array.max())):  # NaN is either; no temporary
         bad = int((~np.isfinite(array)).sum())
         raise CaseError(f"{key}: expected finite values, found {bad} NaN or infinite")
 
 
-def _arrange_boxes(
-    imgs: NDArray[np.generic], boxes: NDArray[np.generic]
-) -> tuple[NDArray[np.float64], bool]:
-    """Boxes as (N, 4) or (N, 6), and whether the case is a volume."""
-    looks_2d = imgs.ndim == 2 or (imgs.ndim == 3 and imgs.shape[2] in (1, 3, 4))
+def _arrange_boxes(boxes: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Boxes as (N, 4) or (N, 6), which the image's shape has to allow."""
+    looks_2d = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
+    looks_3d = len(shape) == 3
     rows = np.asarray(boxes, dtype=np.float64)
-    if rows.ndim == 1 and rows.size == 0:
-        rows = rows.reshape(0, 4 if looks_2d else 6)
-    if rows.ndim == 1:
+    if rows.size == 0:  # (0,), (0, 4), (0, 6), (1, 0), ...
+        six = looks_3d and (boxes.shape[-1:] == (6,) or not looks_2d)
+        rows = rows.reshape(0, 6 if six else 4)
+    elif rows.ndim == 1:
         rows = rows[None, :]
     if rows.ndim != 2 or rows.shape[1] not in (4, 6):
         raise CaseError(f"boxes: expected (N, 4) or (N, 6), found {boxes.shape}")
     if len(rows) > MAX_BOXES:
         raise CaseError(f"boxes: expected at most {MAX_BOXES} boxes, found {len(rows)}")
-    is_volume = rows.shape[1] == 6
-    if is_volume and imgs.ndim != 3:
-        raise CaseError(f"imgs: expected (D, H, W) for boxes of 6 numbers, found {imgs.shape}")
-    if not is_volume and not looks_2d:
+    if rows.shape[1] == 6 and not looks_3d:
+        raise CaseError(f"imgs: expected (D, H, W) for boxes of 6 numbers, found {shape}")
+    if rows.shape[1] == 4 and not looks_2d:
         expected = "(H, W), (H, W, 1), (H, W, 3) or (H, W, 4) for boxes of 4 numbers"
-        raise CaseError(f"imgs: expected {expected}, found {imgs.shape}")
-    return rows, is_volume
+        raise CaseError(f"imgs: expected {expected}, found {shape}")
+    return rows
 
 
 def _clip_boxes(boxes: NDArray[np.float64], size: tuple[int, ...]) -> NDArray[np.float64]:

@@ -116,9 +116,8 @@ def _load_blob(core: Any, blob: Path, key: str, config: Mapping[str, str]) -> An
     try:
         return core.import_model(content, "CPU", dict(config))
     except Exception as error:  # RuntimeError, TypeError, ...: whatever it is, compiling works
-        log.warning(
-            "%s: refused by openvino, compiling instead: %s", blob, str(error).splitlines()[0]
-        )
+        reason = " ".join(str(error).split())[:200]
+        log.warning("%s: refused by openvino, compiling instead: %s", blob, reason)
         return None
 
 

@@ -1,7 +1,7 @@
 """From a picture to what an encoder takes, and the frame that leads back."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,29 +84,46 @@ def encoder_input(
     return square
 
 
-def eight_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+def eight_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Values of any numeric type as uint8 0..255.
 
     uint8 stays; whatever already lies in 0..255 (and is not a 0..1 picture) is rounded; everything
     else is clipped to its own 0.5..99.5 percentiles and spread over 0..255 (the organisers' rule
-    for MR and PET, ``pre_CT_MR.py``). A constant picture outside 0..255 becomes 0.
+    for MR and PET, ``pre_CT_MR.py``). A constant picture outside 0..255 becomes 0.  Worked on some
+    rows (slices) at a time: a wide copy of everything would be many times the size of the result.
     """
     if values.dtype == np.uint8:
-        return values  # type: ignore[return-value]
+        return values
     if values.size == 0:
         return values.astype(np.uint8)
-    wide = values.astype(np.float32) if values.dtype.itemsize <= 2 else values.astype(np.float64)
-    low, high = float(wide.min()), float(wide.max())
-    if low >= 0 and high <= 255 and (high > 1 or high == 0):
-        return np.rint(wide).astype(np.uint8)
-    sample = wide.ravel()[:: max(1, wide.size // _PERCENTILE_SAMPLE)]
-    inner_low, inner_high = (float(p) for p in np.percentile(sample, (0.5, 99.5)))
-    if inner_high > inner_low:
-        low, high = inner_low, inner_high
-    if high <= low:
-        return np.zeros(values.shape, np.uint8)
-    return np.rint(np.clip((wide - low) * (255 / (high - low)), 0, 255)).astype(np.uint8)
+    low, high = float(values.min()), float(values.max())
+    if max(-low, high) > _HUGE:  # differences would overflow
+        return eight_bit(values / max(-low, high))
+    wide = np.dtype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
+    as_they_are = low >= 0 and high <= 255 and (high > 1 or high == 0)
+    if not as_they_are:
+        every = max(1, values.size // _PERCENTILE_SAMPLE)
+        sample: NDArray[Any] = values.flat[::every].astype(wide)
+        inner_low, inner_high = (float(p) for p in np.percentile(sample, (0.5, 99.5)))
+        if inner_high > inner_low:
+            low, high = inner_low, inner_high
+    result = np.zeros(values.shape, np.uint8)
+    if high <= low and not as_they_are:
+        return result
+    rows = max(1, _VALUES_AT_ONCE * len(values) // values.size)
+    for start in range(0, len(values), rows):
+        part: NDArray[Any] = values[start : start + rows].astype(wide)
+        if not as_they_are:
+            part = (np.clip(part, low, high) - low) / (high - low) * 255
+        result[start : start + rows] = np.rint(part)
+    return result
 
 
 _PERCENTILE_SAMPLE = 2_000_000
 """Percentiles of a larger picture are taken on about so many evenly spaced values."""
+
+_VALUES_AT_ONCE = 4_000_000
+"""Values that are widened to floating point together."""
+
+_HUGE = 1e300
+"""Values beyond this are scaled down first."""

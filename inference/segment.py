@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from inference.bundle import Bundle, ModelSpec
-from inference.case import Case, label_type, make_case
+from inference.case import Case, check_boxes, label_type, make_case
 from inference.engine import Array, EngineSettings, Graph, compile_graph
 from inference.errors import CaseError
 from inference.modality import UNKNOWN
@@ -46,8 +46,8 @@ class Embedding:
 
     @property
     def nbytes(self) -> int:
-        """Memory that keeping it costs, the picture aside."""
-        return self.values.nbytes
+        """Memory that keeping it costs at most; the picture may be a view of its volume."""
+        return self.values.nbytes + self.picture.nbytes
 
 
 class Model:
@@ -130,13 +130,11 @@ class EmbeddedImage:
     """A picture whose embedding is kept: every further box costs only a decode."""
 
     def __init__(self, model: Model, image: NDArray[np.generic]) -> None:
-        self._model, self._image = model, image
-        case = make_case("image", image, np.zeros((0, 4)))
-        self.embedding = model.embed(case.image)
+        self._model = model
+        case = _picture_case(image, np.zeros((0, 4)))
+        self.embedding = model.embed(np.array(case.image))  # a copy: the caller may reuse his array
 
-    def segment(
-        self, boxes: NDArray[np.generic] | Sequence[Sequence[float]]
-    ) -> NDArray[np.unsignedinteger]:
+    def segment(self, boxes: ArrayLike) -> NDArray[np.unsignedinteger]:
         """Labels (H, W), box i painted with label i + 1, later boxes over earlier ones.
 
         Args:
@@ -144,10 +142,17 @@ class EmbeddedImage:
         Raises:
             CaseError: a box that is reversed, not finite or outside the image.
         """
-        case = make_case("image", self._image, np.asarray(boxes))
-        if case.is_volume:
-            raise CaseError("boxes: expected (N, 4) for a picture, found 6 numbers a box")
-        return answer_image(self._model, self.embedding, case.boxes)
+        checked = check_boxes(np.asarray(boxes), self.embedding.picture.shape[:2])
+        return answer_image(self._model, self.embedding, checked)
+
+
+def _picture_case(image: NDArray[np.generic], boxes: NDArray[np.generic]) -> Case:
+    """A checked picture with its boxes; a volume is refused."""
+    case = make_case("image", image, boxes)
+    if case.is_volume:
+        found = f"{image.shape} with boxes {boxes.shape}"
+        raise CaseError(f"imgs: expected a picture with boxes (N, 4), found {found}")
+    return case
 
 
 def answer_image(
@@ -185,19 +190,16 @@ class Segmenter:
         return EmbeddedImage(self.model(modality), image)
 
     def segment(
-        self, image: NDArray[np.generic], boxes: NDArray[np.generic], modality: str = UNKNOWN
+        self, image: NDArray[np.generic], boxes: ArrayLike, modality: str = UNKNOWN
     ) -> NDArray[np.unsignedinteger]:
         """Labels (H, W) of a picture; see :meth:`EmbeddedImage.segment`."""
-        case = make_case("image", image, np.asarray(boxes))
-        if case.is_volume:
-            raise CaseError("boxes: expected (N, 4) for a picture, found 6 numbers a box")
-        return self.segment_case(case, modality)
+        return self.segment_case(_picture_case(image, np.asarray(boxes)), modality)
 
     def segment_volume(
         self,
         volume: NDArray[np.generic],
-        boxes: NDArray[np.generic],
-        spacing: NDArray[np.generic] | None = None,
+        boxes: ArrayLike,
+        spacing: ArrayLike | None = None,
         modality: str = UNKNOWN,
     ) -> NDArray[np.unsignedinteger]:
         """Labels (D, H, W) of a volume (D, H, W).
@@ -206,8 +208,15 @@ class Segmenter:
             boxes: (N, 6) or (6,) x_min, y_min, z_min, x_max, y_max, z_max, both ends inclusive.
             spacing: x, y, z in mm; accepted for the day a model uses it, not used by the present
             ones.
+        Raises:
+            CaseError: a box that is reversed, not finite or outside the volume.
         """
-        case = make_case("volume", volume, np.asarray(boxes).reshape(-1, 6), spacing)
+        rows = np.asarray(boxes)
+        rows = np.zeros((0, 6)) if rows.size == 0 else rows
+        case = make_case("volume", volume, rows, None if spacing is None else np.asarray(spacing))
+        if not case.is_volume:
+            found = f"{volume.shape} with boxes {rows.shape}"
+            raise CaseError(f"imgs: expected (D, H, W) with boxes (N, 6), found {found}")
         return self.segment_case(case, modality)
 
     def segment_case(self, case: Case, modality: str = UNKNOWN) -> NDArray[np.unsignedinteger]:

@@ -25,8 +25,8 @@ from inference.segment import Embedding, Model, Prompt
 log = logging.getLogger(__name__)
 
 CACHE_BYTES = 1 << 30
-"""Most memory that kept embeddings may take, with the pictures that belong to them: about 600 slices
-of 512 x 512 of the default model."""
+"""Most memory that kept embeddings may take, with the pictures that belong to them: about 600
+slices of 512 x 512 of the default model."""
 
 
 class EmbeddingCache:

@@ -28,6 +28,10 @@ VOLUME_BONUS = 2.0
 """A stratum of volumes is drawn this many times more often than one of as many pictures: a volume
 has many slices."""
 
+MODALITY_BONUS = {"Fundus": 1.6, "Dermoscopy": 1.4, "PET": 1.5}
+"""Modalities drawn more often: those in which validation at step 1,400 was below the inscribed
+ellipse, whose objects are close to ellipses and forgive the least."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -102,9 +106,10 @@ def case_weights(cases: list[StoredCase]) -> NDArray[np.float64]:
     for i, case in enumerate(cases):
         by_modality[case.info.dims, case.info.modality][case.info.source].append(i)
     weights = np.zeros(len(cases))
-    for (dims, _), sources in by_modality.items():
+    for (dims, modality), sources in by_modality.items():
         count = sum(map(len, sources.values()))
-        share = np.sqrt(count) * (VOLUME_BONUS if dims == "3D" else 1.0)
+        share = np.sqrt(count) * MODALITY_BONUS.get(modality, 1.0)
+        share *= VOLUME_BONUS if dims == "3D" else 1.0
         roots = {s: np.sqrt(len(m)) for s, m in sources.items()}
         for source, members in sources.items():
             weights[members] = share * roots[source] / sum(roots.values()) / len(members)
@@ -184,14 +189,14 @@ def draw_step(case: StoredCase, label: int, z: int, rng: np.random.Generator) ->
     target = np.asarray(case.gts[z] == label)
     depth = slice_depth(z, box[2], box[5])
     kind = rng.random()
-    if kind < 0.12:
+    if kind < 0.2:
         tight = mask_edges(target)
         return (
             None
             if tight is None
             else Prompt(jitter(tight, target.shape, rng), (0, 0), target, None)
         )
-    if kind < 0.45:
+    if kind < 0.5:
         skip = not target.any() and rng.random() < 0.5
         return None if skip else Prompt(given, (1.0, depth), target, None)
     middle = (box[2] + box[5]) // 2
