@@ -132,8 +132,8 @@ def draw_objects(labels: NDArray[np.uint16], limit: int, rng: np.random.Generato
 def jitter(
     edges: tuple[float, float, float, float], shape: tuple[int, ...], rng: np.random.Generator
 ) -> tuple[float, float, float, float]:
-    """Two of three boxes stay tight; the others have each side moved, mostly outward, by at most 5 %
-    of the image side.
+    """Two of three boxes stay tight; the others have each side moved, mostly outward, by at most
+    5 % of the image side.
     """
     if rng.random() < 2 / 3:
         return edges
