@@ -155,11 +155,12 @@ class MaskDecoder(nn.Module):
 
     Inputs, all float32:
         embedding  (B, C, S/4, S/4) of :class:`ImageEncoder`
-        crops      (N, 4, R, R): the picture in the region, 0..255, and a prior mask in 0..1 (zeros:
-        none) regions    (N, 4) x_min, y_min, x_max, y_max edges of the region, encoder-input pixels
+        crops      (N, 4, R, R): the picture in the region, 0..255, and a prior mask, 0..1 (zeros:
+                   none)
+        regions    (N, 4) x_min, y_min, x_max, y_max edges of the region, encoder-input pixels
         boxes      (N, 4) the same for the prompt
         context    (N, 2): 1 for a slice of a volume else 0; distance from the middle of the box
-        along z in 0..1
+                   along z, 0..1
     Output: logits (N, R, R), positive inside the object.
     """
 

@@ -1,0 +1,120 @@
+"""Logits to masks, masks to labels."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy import ndimage
+
+from inference.postprocess import Mask, draw_mask, paint, sample_mask
+
+MASKS = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=6))
+
+
+def whole(mask, shape):
+    """A mask with its window put back into the picture."""
+    picture = np.zeros(shape, bool)
+    height, width = mask.inside.shape
+    picture[mask.top : mask.top + height, mask.left : mask.left + width] = mask.inside
+    return picture
+
+
+@given(MASKS, st.integers(0, 9), st.integers(0, 9))
+def test_edges_are_the_bounding_box_in_the_picture(inside, top, left):
+    mask = Mask(top, left, inside)
+    found = ndimage.find_objects(whole(mask, (20, 20)).astype(int))
+    assert mask.is_empty == (not found)
+    if found:
+        rows, columns = found[0]
+        assert mask.edges == (columns.start, rows.start, columns.stop, rows.stop)
+    else:
+        assert mask.edges is None
+
+
+def test_a_window_without_pixels_is_empty():
+    assert Mask(3, 4, np.zeros((0, 0), bool)).is_empty
+
+
+def test_logits_on_the_pictures_own_grid_are_thresholded():
+    logits = np.array([[1, -1, 0.5], [0, 2, -3]], np.float32)
+    mask = draw_mask(logits, (0, 0, 3, 2), (2, 3), 0.0)
+    assert mask.inside.tolist() == [[True, False, True], [False, True, False]]
+
+
+def test_only_what_is_above_the_threshold_belongs():
+    logits = np.array([[0.4, 0.5, 0.6]], np.float32)
+    assert draw_mask(logits, (0, 0, 3, 1), (1, 3), 0.5).inside.tolist() == [[False, False, True]]
+
+
+@pytest.mark.parametrize("threshold", [-2.0, 0.0, 2.0])
+def test_nothing_is_set_outside_of_what_the_logits_cover(threshold):
+    logits = np.full((4, 4), 9, np.float32)
+    mask = draw_mask(logits, (2.6, 1.0, 6.4, 5.0), (8, 10), threshold)
+    expected = np.zeros((8, 10), bool)
+    expected[1:5, 3:6] = True  # the centres of columns 2 and 6 lie outside, by a tenth of a pixel
+    assert np.array_equal(whole(mask, (8, 10)), expected)
+
+
+def test_a_region_over_the_border_is_cut_at_it():
+    mask = draw_mask(np.full((4, 4), 9, np.float32), (-2, -2, 2, 2), (5, 5), 0.0)
+    assert np.array_equal(np.argwhere(whole(mask, (5, 5))), [[0, 0], [0, 1], [1, 0], [1, 1]])
+
+
+@pytest.mark.parametrize("covers", [(20, 0, 24, 4), (-9, -9, -5, -5)])
+def test_a_region_beside_the_picture_gives_an_empty_mask(covers):
+    assert draw_mask(np.full((4, 4), 9, np.float32), covers, (5, 5), 0.0).is_empty
+
+
+def test_a_kept_box_cuts_the_mask_at_the_pixels_whose_centres_it_holds():
+    logits = np.full((6, 6), 9, np.float32)
+    mask = draw_mask(logits, (0, 0, 6, 6), (6, 6), 0.0, keep=(1.0, 2.4, 4.0, 5.6))
+    expected = np.zeros((6, 6), bool)
+    expected[2:6, 1:4] = True  # rows 2 (centre 2.5) to 5 (centre 5.5)
+    assert np.array_equal(whole(mask, (6, 6)), expected)
+
+
+def test_logits_are_enlarged_bilinearly_once():
+    # 1 and -1 side by side over eight columns: zero is crossed in the middle
+    mask = draw_mask(np.array([[1, -1]], np.float32), (0, 0, 8, 1), (1, 8), 0.0)
+    assert mask.inside.tolist() == [[True] * 4 + [False] * 4]
+
+
+def test_logits_that_are_no_numbers_belong_to_nothing():
+    assert draw_mask(np.full((3, 3), np.nan, np.float32), (0, 0, 3, 3), (3, 3), 0.0).is_empty
+
+
+def test_a_mask_is_sampled_as_shares():
+    mask = Mask(1, 1, np.ones((2, 2), bool))
+    found = sample_mask(mask, (0, 0, 4, 4), (4, 4))
+    assert np.array_equal(found, whole(mask, (4, 4)))
+
+
+def test_outside_of_its_window_a_mask_is_empty():
+    mask = Mask(2, 2, np.ones((2, 2), bool))
+    assert not sample_mask(mask, (10, 10, 14, 14), (4, 4)).any()
+    assert not sample_mask(Mask(0, 0, np.zeros((0, 0), bool)), (0, 0, 4, 4), (4, 4)).any()
+
+
+@given(st.permutations([1, 2, 3, 4]), st.integers(0, 99))
+def test_later_boxes_lie_over_earlier_ones_whatever_the_order_of_painting(order, seed):
+    shapes = np.random.default_rng(seed).random((4, 5, 6)) < 0.5
+    expected = np.zeros((7, 9), np.uint8)
+    for label, inside in enumerate(shapes, 1):
+        expected[whole(Mask(label // 2, label // 2, inside), (7, 9))] = label
+    labels = np.zeros((7, 9), np.uint8)
+    for label in order:
+        paint(labels, Mask(label // 2, label // 2, shapes[label - 1]), label)
+    assert np.array_equal(labels, expected)
+
+
+def test_labels_beyond_a_byte_are_painted_whole():
+    labels = np.zeros((2, 2), np.uint16)
+    paint(labels, Mask(0, 0, np.ones((2, 2), bool)), 300)
+    assert (labels == 300).all()
+
+
+def test_an_empty_mask_paints_nothing():
+    labels = np.zeros((3, 3), np.uint8)
+    paint(labels, Mask(9, 9, np.zeros((0, 0), bool)), 1)
+    assert not labels.any()

@@ -1,0 +1,255 @@
+"""The pipeline of a picture: one embedding, any number of boxes."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from inference.case import make_case
+from inference.errors import CaseError
+from inference.postprocess import Mask
+from inference.prompt import RegionRule
+from inference.segment import Embedding, Segmenter, region_picture
+from tests.inference.builders import FakeEngine, bundle_of, spec_of
+
+REGION = RegionRule(side=16, margin=0.0, max_aspect=2.0, min_pixels=1.0)
+
+
+def picture_with(*bright, shape=(16, 16)):
+    """A dark picture with bright rectangles given as inclusive boxes."""
+    image = np.full(shape, 10, np.uint8)
+    for x0, y0, x1, y1 in bright:
+        image[y0 : y1 + 1, x0 : x1 + 1] = 200
+    return image
+
+
+def test_label_i_is_what_is_bright_in_box_i(bright):
+    image = picture_with((2, 3, 5, 6), (9, 9, 14, 12))
+    labels = bright().segment(image, [[0, 0, 7, 7], [8, 8, 15, 15]])
+    assert labels.dtype == np.uint8
+    expected = np.zeros((16, 16))
+    expected[3:7, 2:6], expected[9:13, 9:15] = 1, 2
+    assert np.array_equal(labels, expected)
+
+
+def test_both_ends_of_a_box_belong_to_it(bright):
+    labels = bright().segment(picture_with((0, 0, 15, 15)), [[4, 5, 9, 7]])
+    assert np.array_equal(np.argwhere(labels), [(y, x) for y in (5, 6, 7) for x in range(4, 10)])
+
+
+def test_a_box_of_one_pixel_answers_that_pixel(bright):
+    labels = bright().segment(picture_with((0, 0, 15, 15)), [15, 15, 15, 15])
+    assert np.argwhere(labels).tolist() == [[15, 15]]
+
+
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_boxes_are_painted_in_their_order(bright, data):
+    image = np.where(
+        np.random.default_rng(data.draw(st.integers(0, 99))).random((16, 16)) < 0.6, 200, 0
+    )
+    corner, extent = st.integers(0, 15), st.integers(0, 9)
+    boxes = [
+        (x, y, min(x + w, 15), min(y + h, 15))
+        for x, y, w, h in data.draw(
+            st.lists(st.tuples(corner, corner, extent, extent), min_size=1, max_size=6)
+        )
+    ]
+    expected = np.zeros((16, 16))
+    for label, (x0, y0, x1, y1) in enumerate(boxes, 1):
+        window = expected[y0 : y1 + 1, x0 : x1 + 1]
+        window[image[y0 : y1 + 1, x0 : x1 + 1] > 128] = label
+    assert np.array_equal(bright().segment(image.astype(np.uint8), boxes), expected)
+
+
+def test_a_picture_is_encoded_once_whatever_the_number_of_boxes(bright, fake_engine):
+    bright().segment(picture_with(), [[i, i, i + 2, i + 2] for i in range(10)])
+    assert len(fake_engine.pictures) == 1
+    assert len(fake_engine.boxes_asked) == 10
+
+
+@pytest.mark.parametrize("boxes", [[], np.zeros((0, 4)), np.zeros(0)])
+def test_without_boxes_nothing_is_encoded_or_even_compiled(bright, fake_engine, boxes):
+    labels = bright().segment(picture_with(shape=(6, 9, 3)), boxes)
+    assert labels.shape == (6, 9) and labels.dtype == np.uint8 and not labels.any()
+    assert fake_engine.compiled == []
+
+
+def test_three_hundred_boxes_need_two_bytes(bright):
+    boxes = [(x, y, x, y) for y in range(15) for x in range(20)]
+    labels = bright(side=20).segment(np.full((20, 20), 255, np.uint8), boxes)
+    assert labels.dtype == np.uint16
+    assert np.array_equal(labels[:15], np.arange(1, 301).reshape(15, 20))
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (16, 16, 1), (16, 16, 3), (16, 16, 4)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+def test_shapes_and_types_of_a_picture_make_no_difference(bright, shape, dtype):
+    grey = picture_with((2, 3, 5, 6))
+    image = grey if len(shape) == 2 else np.repeat(grey[:, :, None], shape[2], axis=2)
+    labels = bright().segment(np.asfortranarray(image.astype(dtype)), [[0, 0, 15, 15]])
+    assert np.array_equal(labels, grey > 128)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 8])
+def test_boxes_are_asked_in_batches_of_a_fixed_size(bright, fake_engine, at_once):
+    boxes = [[i, i, i + 3, i + 4] for i in range(5)]
+    image = picture_with((0, 0, 15, 15))
+    labels = bright(boxes_at_once=at_once).segment(image, boxes)
+    assert {len(asked["boxes"]) for asked in fake_engine.questions} == {at_once}
+    assert len(fake_engine.questions) == -(-5 // at_once)
+    assert fake_engine.compiled == [("encoder.onnx", 1), ("decoder.onnx", at_once)]
+    assert np.array_equal(labels, bright().segment(image, boxes))
+
+
+def test_boxes_go_to_the_decoder_as_edges_scaled_in_floating_point(bright, fake_engine):
+    bright(side=16).segment(picture_with(shape=(24, 40)), [[3, 5, 12, 20]])
+    # 40 columns become 16: 0.4; 24 rows become round(9.6) = 10: 10 / 24
+    np.testing.assert_allclose(fake_engine.boxes_asked[0], [1.2, 50 / 24, 5.2, 210 / 24], rtol=1e-6)
+
+
+def test_a_model_of_inclusive_boxes_gets_the_numbers_as_given_scaled(bright, fake_engine):
+    bright(side=16, box_frame="inclusive").segment(picture_with(shape=(32, 32)), [[3, 5, 12, 20]])
+    assert fake_engine.boxes_asked == [(1.5, 2.5, 6.0, 10.0)]
+
+
+@pytest.mark.parametrize("resize", ["longest-side", "stretch"])
+def test_a_mask_comes_back_to_the_pictures_own_grid(bright, resize):
+    image = picture_with((8, 4, 23, 11), shape=(20, 64))
+    labels = bright(side=64, resize=resize).segment(image, [[0, 0, 63, 19]])
+    different = (labels > 0) != (image > 128)
+    assert different.sum() <= (0 if resize == "longest-side" else 2 * 16 + 2 * 8)
+
+
+def test_a_mask_may_be_cut_at_its_box(bright):
+    class Everywhere(FakeEngine):
+        def decode(self, inputs):
+            return np.ones((len(inputs["boxes"]), 16, 16), np.float32)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("inference.segment.compile_graph", Everywhere().compile_graph)
+        box = [[3, 4, 5, 8]]
+        assert Segmenter(bundle_of(spec_of())).segment(picture_with(), box).all()
+        cut = Segmenter(bundle_of(spec_of(clip_to_box=True))).segment(picture_with(), box)
+    assert np.array_equal(np.argwhere(cut), [(y, x) for y in range(4, 9) for x in (3, 4, 5)])
+
+
+# --- models that answer in a region -------------------------------------------------------------
+
+
+def test_a_region_model_sees_the_picture_at_its_own_resolution(bright, fake_engine):
+    image = picture_with((40, 42, 47, 45), shape=(64, 64))
+    labels = bright(side=16, region=REGION).segment(image, [[36, 36, 51, 51]])
+    assert np.array_equal(labels, image > 128)  # whose input has one pixel for 4 x 4
+    (asked,) = fake_engine.questions
+    assert asked["crops"].shape == (1, 4, 16, 16)
+    assert np.array_equal(asked["crops"][0, 0], image[36:52, 36:52])
+    assert asked["regions"].tolist() == [[9, 9, 13, 13]]  # 64 pixels become 16
+    assert asked["context"].tolist() == [[0, 0]]
+    assert not asked["crops"][0, 3].any()
+
+
+def test_a_region_over_the_border_shows_zeros(bright, fake_engine):
+    wide = RegionRule(side=16, margin=0.5, max_aspect=2.0, min_pixels=1.0)
+    labels = bright(region=wide).segment(picture_with((0, 0, 15, 15)), [[0, 0, 7, 7]])
+    crop = fake_engine.questions[0]["crops"][0, 0]  # edges -4..12: 1 pixel a pixel
+    assert not crop[:4].any() and (crop[4:, 4:] == 200).all()
+    assert labels.sum() == 64
+
+
+def test_the_prior_is_the_fourth_channel():
+    prior = Mask(1, 2, np.ones((2, 3), bool))
+    crop = region_picture(picture_with(), (0, 0, 8, 8), prior, 8)
+    assert np.array_equal(np.argwhere(crop[3]), [(y, x) for y in (1, 2) for x in (2, 3, 4)])
+    assert (crop[:3] == 10).all()
+
+
+# --- an embedding that is kept ------------------------------------------------------------------
+
+
+def test_a_further_box_costs_only_a_decode(bright, fake_engine):
+    embedded = bright().embed(picture_with((2, 3, 5, 6)))
+    for _ in range(3):
+        assert embedded.segment([0, 0, 15, 15]).sum() == 16
+    assert len(fake_engine.pictures) == 1 and len(fake_engine.questions) == 3
+
+
+def test_a_further_box_does_not_read_the_picture_again(bright, monkeypatch):
+    embedded = bright().embed(picture_with((2, 3, 5, 6)).astype(np.float32))
+    monkeypatch.setattr("inference.case.eight_bit", None)
+    assert embedded.segment([0, 0, 15, 15]).sum() == 16
+
+
+@pytest.mark.parametrize("region", [None, REGION])
+def test_the_callers_array_may_be_used_again(bright, region):
+    image = picture_with((2, 3, 5, 6))
+    embedded = bright(region=region).embed(image)
+    image[:] = 255
+    assert embedded.segment([0, 0, 15, 15]).sum() == 16
+
+
+def test_two_embeddings_do_not_share_memory(bright):
+    segmenter = bright()
+    first = segmenter.embed(picture_with((2, 3, 5, 6)))
+    second = segmenter.embed(picture_with((9, 9, 10, 10)))
+    assert first.segment([0, 0, 15, 15]).sum() == 16
+    assert second.segment([0, 0, 15, 15]).sum() == 4
+
+
+def test_what_keeping_an_embedding_costs_includes_its_picture():
+    values, picture = np.zeros((1, 2, 3, 4), np.float32), np.zeros((5, 6, 3), np.uint8)
+    assert Embedding(None, values, picture).nbytes == 24 * 4 + 90
+
+
+# --- refusals -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "boxes", [[0, 0, 0, 1, 1, 1], [[5, 0, 4, 9]], [[99, 0, 120, 9]], [[0, 0, np.nan, 1]], [1, 2, 3]]
+)
+@pytest.mark.parametrize("shape", [(16, 16), (16, 16, 3)])
+def test_boxes_that_make_no_sense_are_refused(bright, boxes, shape):
+    segmenter = bright()
+    with pytest.raises(CaseError):
+        segmenter.segment(picture_with(shape=shape), boxes)
+    with pytest.raises(CaseError, match="boxes"):
+        segmenter.embed(picture_with(shape=shape)).segment(boxes)
+
+
+def test_a_volume_is_no_picture(bright):
+    volume = np.zeros((5, 16, 16), np.uint8)
+    with pytest.raises(CaseError, match="imgs"):
+        bright().segment(volume, [])
+    with pytest.raises(CaseError, match="imgs"):
+        bright().embed(volume)
+
+
+def test_a_picture_is_no_volume(bright):
+    with pytest.raises(CaseError, match="imgs"):
+        bright().segment_volume(picture_with(), [[0, 0, 0, 1, 1, 1]])
+
+
+@pytest.mark.parametrize("boxes", [[[0, 0, 1, 1]] * 3, [0, 0, 1, 1], np.zeros((2, 3, 2))])
+def test_boxes_of_four_numbers_are_never_read_as_boxes_of_six(bright, boxes):
+    with pytest.raises(CaseError):
+        bright().segment_volume(np.zeros((5, 16, 16), np.uint8), boxes)
+
+
+# --- several models -----------------------------------------------------------------------------
+
+
+def test_only_the_model_that_answers_is_loaded(fake_engine):
+    bundle = bundle_of(spec_of())
+    other = spec_of(encoder="other.onnx")
+    routed = type(bundle)(
+        bundle.folder, "two", "1",
+        {"bright": bundle.models["bright"], "eyes": other},
+        {"default": "bright", "OCT": "eyes"}, {},
+    )  # fmt: skip
+    segmenter = Segmenter(routed)
+    segmenter.segment_case(make_case("x", picture_with(), np.array([0, 0, 9, 9])), "CT")
+    assert fake_engine.compiled == [("encoder.onnx", 1), ("decoder.onnx", 1)]
+    assert segmenter.model("OCT").spec is other
+    assert segmenter.model("PET") is segmenter.model("CT")

@@ -1,0 +1,56 @@
+"""Training needs torch, which the tests' own requirements leave out."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_splits.split import SplitCase
+from training.store import read_store, write_store
+
+NEEDS_TORCH = {"test_model.py", "test_samples.py", "test_finetune.py", "test_export.py"}
+"""Files of tests that import it inside their tests, so that they can be collected without it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs torch where there is none."""
+    absent = [name for name in ("torch", "onnx") if importlib.util.find_spec(name) is None]
+    if not absent:
+        return
+    reason = f"{' and '.join(absent)} not installed (pip install -r requirements-training.txt)"
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.path.name in NEEDS_TORCH:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def info_of(name: str, dims: str, split: str = "train") -> SplitCase:
+    return SplitCase(
+        file=name, dims=dims, modality="US" if dims == "2D" else "CT", source="toy", group=name,
+        split=split, pool="packed", licence="CC0", redistributable="yes", sha256="0" * 64,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A picture of two disks and a volume of one ball, each on either side of the split."""
+    y, x = np.mgrid[:48, :64]
+    labels = np.zeros((48, 64), np.uint16)
+    labels[(y - 20) ** 2 + (x - 18) ** 2 <= 100] = 1
+    labels[(y - 30) ** 2 + (x - 45) ** 2 <= 144] = 2
+    picture = np.repeat(np.where(labels, 190, 40).astype(np.uint8)[:, :, None], 3, axis=2)
+    np.savez(tmp_path / "picture.npz", imgs=picture, gts=labels)
+    z, y, x = np.mgrid[:9, :32, :32]
+    ball = ((z - 4) * 3) ** 2 + (y - 15) ** 2 + (x - 14) ** 2 <= 121
+    volume = np.where(ball, 180, 30).astype(np.uint8)
+    np.savez(
+        tmp_path / "volume.npz", imgs=volume, gts=ball.astype(np.uint8), spacing=(0.7, 0.8, 2.5)
+    )
+    cases = [
+        (info_of(f"{split}-{dims}.npz", dims, split), tmp_path / f"{name}.npz")
+        for split in ("train", "test")
+        for dims, name in (("2D", "picture"), ("3D", "volume"))
+    ]
+    assert write_store(cases, tmp_path / "store") == 4
+    assert [case.is_volume for case in read_store(tmp_path / "store", "train")] == [False, True]
+    return tmp_path / "store"

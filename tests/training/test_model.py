@@ -1,0 +1,90 @@
+"""The network's shapes, on random weights."""
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def model():
+    import torch
+
+    from training.model import ModelConfig, PromptedSegmenter
+
+    torch.manual_seed(0)
+    return PromptedSegmenter(ModelConfig(input_size=64, region_size=32)).eval()
+
+
+def questions(n, side=32):
+    import torch
+
+    torch.manual_seed(1)
+    low = torch.rand(n, 2) * 30
+    boxes = torch.cat([low, low + 10 + torch.rand(n, 2) * 20], 1)
+    regions = torch.cat([boxes[:, :2] - 3, boxes[:, 2:] + 3], 1)
+    return {
+        "crops": torch.rand(n, 4, side, side) * 255,
+        "regions": regions,
+        "boxes": boxes,
+        "context": torch.rand(n, 2),
+    }
+
+
+def test_an_image_becomes_an_embedding_of_a_quarter_of_its_side(model):
+    import torch
+
+    with torch.no_grad():
+        assert model.encoder(torch.rand(2, 3, 64, 64) * 255).shape == (2, 64, 16, 16)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_every_box_gets_logits_over_its_region(model, n):
+    import torch
+
+    with torch.no_grad():
+        logits = model.decoder(torch.rand(1, 64, 16, 16), **questions(n))
+    assert logits.shape == (n, 32, 32)
+    assert torch.isfinite(logits).all()
+
+
+def test_regions_of_several_images_are_answered_as_those_of_each(model):
+    import torch
+
+    asked = questions(4)
+    images = torch.tensor([0, 1, 1, 0])
+    with torch.no_grad():
+        embedding = torch.rand(2, 64, 16, 16)
+        together = model.decoder(embedding, **asked, image_of_region=images)
+        for i in range(4):
+            alone = model.decoder(
+                embedding[images[i] : images[i] + 1], **{k: v[i : i + 1] for k, v in asked.items()}
+            )
+            torch.testing.assert_close(together[i : i + 1], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_boxes_of_one_run_do_not_touch_each_other(model):
+    import torch
+
+    asked = questions(3)
+    with torch.no_grad():
+        embedding = torch.rand(1, 64, 16, 16)
+        together = model.decoder(embedding, **asked)
+        alone = model.decoder(embedding, **{k: v[2:] for k, v in asked.items()})
+    torch.testing.assert_close(together[2:], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_a_box_is_seen_at_minus_one_to_one(model):
+    import torch
+
+    regions, boxes = torch.tensor([[0.0, 0, 32, 32]]), torch.tensor([[8.0, 8, 24, 24]])
+    u, v, uu, vv = model.decoder.place(regions, boxes, 32)[0]
+    assert u[0, 8] == -1 + 1 / 16 and u[0, 23] == 1 - 1 / 16  # centres of the box's end cells
+    assert torch.equal(v, u.T) and torch.equal(uu, u * u) and torch.equal(vv, v * v)
+
+
+def test_frozen_blocks_learn_nothing():
+    from training.model import ModelConfig, PromptedSegmenter
+
+    model = PromptedSegmenter(ModelConfig(input_size=64, region_size=32))
+    model.encoder.freeze(3)
+    assert not any(p.requires_grad for p in model.encoder.stem.parameters())
+    assert not any(p.requires_grad for p in model.encoder.blocks[:3].parameters())
+    assert all(p.requires_grad for p in model.encoder.blocks[3].parameters())

@@ -1,0 +1,123 @@
+"""A model sees in training what ``inference`` will show it."""
+
+import numpy as np
+import pytest
+
+from inference.bundle import VolumeRule
+from inference.postprocess import Mask
+from inference.prompt import RegionRule
+from inference.segment import Prompt as Question
+from inference.segment import Segmenter
+from inference.volume import neighbour_slices
+from tests.inference.builders import FakeEngine, bundle_of, spec_of
+from training.store import read_store
+
+RULE = RegionRule(side=24, margin=0.2, max_aspect=2.0, min_pixels=12.0)
+
+
+@pytest.fixture
+def fake_engine(monkeypatch):
+    engine = FakeEngine()
+    monkeypatch.setattr("inference.segment.compile_graph", engine.compile_graph)
+    return engine
+
+
+@pytest.fixture
+def samples():
+    pytest.importorskip("torch")
+    from training import samples
+
+    return samples
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("shape", [(40, 60, 3), (61, 37, 3), (300, 500, 3)])
+@pytest.mark.parametrize("with_prior", [False, True])
+def test_a_sample_is_what_the_decoder_is_asked(samples, fake_engine, shape, with_prior, rng):
+    picture = rng.integers(0, 256, shape, dtype=np.uint8)
+    masks = [np.zeros(shape[:2], bool) for _ in range(2)]
+    masks[0][5:20, 8:30] = rng.random((15, 22)) < 0.7
+    masks[1][30:34, 2:33] = True
+    edges = [(8.0, 5.0, 30.0, 20.0), (2.5, 29.75, 33.0, 34.0)]
+    contexts = [(1.0, 0.25), (0.0, 0.0)]
+    model = Segmenter(bundle_of(spec_of(32, region=RULE, boxes_at_once=2))).model()
+    priors = [Mask(2, 1, mask[2:, 1:]) if with_prior else None for mask in masks]
+    model.answer(
+        model.embed(picture),
+        [
+            Question(edge, None, prior, bool(volume), depth)
+            for edge, prior, (volume, depth) in zip(edges, priors, contexts, strict=True)
+        ],
+    )
+    (asked,) = fake_engine.questions
+    prompts = [
+        samples.Prompt(edge, context, mask, mask if with_prior else None)
+        for edge, context, mask in zip(edges, contexts, masks, strict=True)
+    ]
+    sample = samples.assemble(picture.astype(np.float32), prompts, 32, RULE)
+    np.testing.assert_allclose(sample.image, fake_engine.pictures[0][0], atol=1e-3)
+    for name in ("crops", "regions", "boxes", "context"):
+        np.testing.assert_allclose(getattr(sample, name), asked[name], atol=1e-3, err_msg=name)
+
+
+def test_a_slice_with_its_neighbours_is_the_one_of_inference(samples, rng):
+    volume = rng.integers(0, 256, (5, 6, 7), dtype=np.uint8)
+    for z in range(5):
+        assert np.array_equal(samples.neighbours(volume, z), neighbour_slices(volume, z))
+    assert VolumeRule(channels="neighbours").channels == "neighbours"
+
+
+@pytest.mark.parametrize("turn", [(a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)])
+def test_edges_turn_with_their_mask(samples, turn):
+    from inference.prompt import mask_edges
+
+    mask = np.zeros((9, 14), bool)
+    mask[2:5, 3:11] = True
+    turned = samples.turned(mask, *turn)
+    assert samples.turned_edges(mask_edges(mask), mask.shape, *turn) == mask_edges(turned)
+
+
+def test_jittered_boxes_stay_inside_the_picture_and_keep_an_inside(samples, rng):
+    for _ in range(300):
+        x0, y0, x1, y1 = samples.jitter((0.0, 3.0, 20.0, 5.0), (48, 64), rng)
+        assert 0 <= x0 < x1 <= 64 and 0 <= y0 < y1 <= 48
+
+
+def test_a_roughened_mask_stays_near_its_object(samples, rng):
+    mask = np.zeros((60, 60), bool)
+    mask[20:40, 20:40] = True
+    for _ in range(50):
+        rough = samples.roughen(mask, rng)
+        assert rough.shape == mask.shape and not rough[:8].any() and not rough[:, 52:].any()
+        assert (rough & mask).sum() > 100
+
+
+def test_samples_of_pictures_and_volumes_fit_in_one_batch(samples, store):
+    stream = iter(samples.SampleStream(read_store(store, "train"), 64, RULE, 3, seed=0))
+    drawn = [next(stream) for _ in range(12)]
+    assert any(sample.context[:, 0].any() for sample in drawn)
+    for sample in drawn:
+        assert sample.image.shape == (3, 64, 64)
+        assert 0 <= sample.image.min() and sample.image.max() <= 255
+        assert sample.crops.shape[1:] == (4, 24, 24) and sample.targets.shape[1:] == (24, 24)
+        assert 0 <= sample.targets.min() and sample.targets.max() <= 1 + 1e-6
+    batch = samples.collate(drawn)
+    assert batch["images"].shape == (12, 3, 64, 64)
+    assert len(batch["image_of_region"]) == len(batch["crops"]) == sum(len(s.crops) for s in drawn)
+
+
+def test_the_same_seed_draws_the_same_samples(samples, store):
+    streams = [iter(samples.SampleStream(read_store(store, "train"), 64, RULE, 3, 7)) for _ in "ab"]
+    for _ in range(4):
+        first, second = (next(stream) for stream in streams)
+        assert np.array_equal(first.crops, second.crops)
+
+
+def test_cases_are_weighted_to_one(samples, store):
+    weights = samples.case_weights(read_store(store, "train"))
+    assert weights.sum() == pytest.approx(1)
+    assert weights[1] == pytest.approx(2 * weights[0])  # the volume counts twice
