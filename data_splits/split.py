@@ -54,11 +54,8 @@ class SplitCase:
         return (self.dims, self.modality, self.source)
 
 
-def deal_groups(
-    strata_of_group: Mapping[str, set[tuple[str, str, str]]], pinned: Iterable[str] = ()
-) -> dict[str, str]:
-    """Give each group its split; ``pinned`` groups train (they have cases that may only be trained
-    on).
+def deal_groups(strata_of_group: Mapping[str, set[tuple[str, str, str]]]) -> dict[str, str]:
+    """Give each group its split.
 
     Groups are visited in the order of their salted digest, and each goes to the split that lacks
     most in the strata it belongs to.  A stratum with one group alone trains; with two, the second
@@ -75,10 +72,9 @@ def deal_groups(
         for stratum in strata_of_group[group]:
             dealt[stratum][split] += 1
 
-    fixed = {**{g: "train" for g in pinned}, **PLACED_GROUPS}
     for group in sorted(strata_of_group):
-        if group in fixed:
-            place(group, fixed[group])
+        if group in PLACED_GROUPS:
+            place(group, PLACED_GROUPS[group])
     order = sorted(
         strata_of_group, key=lambda g: hashlib.sha256(f"{SEED}/{g}".encode()).hexdigest()
     )

@@ -126,10 +126,13 @@ def output_folder(given: Path | None, inputs: Path) -> Path:
 
 
 def compile_all(segmenter: Segmenter) -> int:
-    """Compile every graph of the bundle; the cache, if one is given, keeps them."""
+    """Compile every graph of the bundle; the cache, if one is given, must keep them."""
     segmenter.bundle.verify()
     for modality in segmenter.bundle.routing:
         segmenter.model(modality).compile()
+    cache = segmenter.settings.cache_dir
+    if cache and segmenter.settings.engine == "openvino" and not any(cache.glob("*.blob")):
+        raise UsageError(f"{cache}: expected to keep compiled graphs there, found none kept")
     return 0
 
 

@@ -1,5 +1,6 @@
 """ONNX Runtime, for machines and comparisons without OpenVINO."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ class OnnxRuntimeGraph:
 
 def compile_onnxruntime(path: Path, settings: EngineSettings) -> OnnxRuntimeGraph:
     """Load ``path``, an ONNX file."""
+    # ONNX Runtime reports its use to its maker unless told not to.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

@@ -4,6 +4,7 @@ for it."""
 import sys
 import time
 from types import TracebackType
+from typing import ClassVar
 
 PATIENCE_S = 2.0
 """Nothing is shown before this."""
@@ -13,15 +14,19 @@ _WIDTH = 30
 
 class Progress:
     """``with Progress("slices", 120) as progress: ... progress.step()``; silent unless stderr is a
-    terminal."""
+    terminal, and while another bar of several steps is open: slices are not shown inside cases."""
+
+    _open: ClassVar[int] = 0
+    """Bars of several steps that are open."""
 
     def __init__(self, what: str, total: int) -> None:
         self._what, self._total, self._done = what, total, 0
         self._began = self._shown = time.monotonic()
         self._visible = False
-        self._enabled = sys.stderr.isatty()
+        self._enabled = sys.stderr.isatty() and Progress._open == 0
 
     def __enter__(self) -> "Progress":
+        Progress._open += self._total > 1
         return self
 
     def step(self) -> None:
@@ -43,6 +48,7 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        Progress._open -= self._total > 1
         if self._visible:
             sys.stderr.write("\r" + " " * 79 + "\r")
             sys.stderr.flush()

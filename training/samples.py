@@ -18,8 +18,10 @@ from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from inference.preprocess import Frame, Normalisation, encoder_input
 from inference.prompt import RegionRule, box_regions, mask_edges, slice_depth
 from inference.resample import Rect, resample
+from inference.volume import neighbour_slices
 from training.store import StoredCase
 
 T = TypeVar("T", bound=np.generic)
@@ -47,7 +49,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Prompt:
+class DrawnPrompt:
     """What the decoder is asked for one object."""
 
     edges: tuple[float, float, float, float]
@@ -116,7 +118,9 @@ def case_weights(cases: list[StoredCase]) -> NDArray[np.float64]:
     return weights / weights.sum()
 
 
-def draw_objects(labels: NDArray[np.uint16], limit: int, rng: np.random.Generator) -> list[Prompt]:
+def draw_objects(
+    labels: NDArray[np.uint16], limit: int, rng: np.random.Generator
+) -> list[DrawnPrompt]:
     """Boxes as users draw them around up to ``limit`` objects of a picture."""
     present = np.unique(labels)
     present = rng.permutation(present[present > 0])[:limit]
@@ -125,7 +129,7 @@ def draw_objects(labels: NDArray[np.uint16], limit: int, rng: np.random.Generato
         target = labels == label
         edges = mask_edges(target)
         if edges is not None and target.sum() >= 4:
-            prompts.append(Prompt(jitter(edges, target.shape, rng), (0.0, 0.0), target, None))
+            prompts.append(DrawnPrompt(jitter(edges, target.shape, rng), (0.0, 0.0), target, None))
     return prompts
 
 
@@ -153,19 +157,19 @@ def jitter(
 
 def draw_slice(
     case: StoredCase, limit: int, rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.uint16], list[Prompt]] | None:
+) -> tuple[NDArray[np.uint8], NDArray[np.uint16], list[DrawnPrompt]] | None:
     """A slice of a volume with prompts as propagation meets them; None where nothing was drawn."""
     boxes = volume_boxes(case)
     ranges = [np.arange(b[2], b[5] + 1) for b in boxes.values()]
     z = int(rng.choice(np.unique(np.concatenate(ranges))))
-    picture = neighbours(case.imgs, z)
+    picture = neighbour_slices(case.imgs, z)
     picture = picture[..., ::-1] if rng.random() < 0.5 else picture
     labels = np.asarray(case.gts[z])
     turn = (rng.random() < 0.5, rng.random() < 0.5, rng.random() < 0.3)
     present = rng.permutation([k for k, b in boxes.items() if b[2] <= z <= b[5]])[:limit]
     drawn = [draw_step(case, int(k), z, rng) for k in present]
     prompts = [
-        Prompt(
+        DrawnPrompt(
             turned_edges(p.edges, labels.shape, *turn),
             p.context,
             turned(p.target, *turn),
@@ -177,7 +181,7 @@ def draw_slice(
     return (turned(picture, *turn), turned(labels, *turn), prompts) if prompts else None
 
 
-def draw_step(case: StoredCase, label: int, z: int, rng: np.random.Generator) -> Prompt | None:
+def draw_step(case: StoredCase, label: int, z: int, rng: np.random.Generator) -> DrawnPrompt | None:
     """One object in one slice, asked for in one of three ways.
 
     A tight box as in 2D; the volume's box alone, as in the middle slice; and a step outwards, with
@@ -194,21 +198,21 @@ def draw_step(case: StoredCase, label: int, z: int, rng: np.random.Generator) ->
         return (
             None
             if tight is None
-            else Prompt(jitter(tight, target.shape, rng), (0, 0), target, None)
+            else DrawnPrompt(jitter(tight, target.shape, rng), (0, 0), target, None)
         )
     if kind < 0.5:
         skip = not target.any() and rng.random() < 0.5
-        return None if skip else Prompt(given, (1.0, depth), target, None)
+        return None if skip else DrawnPrompt(given, (1.0, depth), target, None)
     middle = (box[2] + box[5]) // 2
     steps = min(int(rng.choice((1, 1, 1, 2, 3))), abs(z - middle))
     nearer = z - steps if z > middle else z + steps
     prior = roughen(np.asarray(case.gts[nearer] == label), rng) if steps else np.zeros_like(target)
     around = mask_edges(prior)
     if around is None:
-        return Prompt(given, (1.0, depth), target, None)
+        return DrawnPrompt(given, (1.0, depth), target, None)
     tracked = inside(around, box)
     follows = rng.random() < 0.5 and tracked[0] < tracked[2] and tracked[1] < tracked[3]
-    return Prompt(tracked if follows else given, (1.0, depth), target, prior)
+    return DrawnPrompt(tracked if follows else given, (1.0, depth), target, prior)
 
 
 _BOXES: dict[str, dict[int, tuple[int, int, int, int, int, int]]] = {}
@@ -225,12 +229,6 @@ def volume_boxes(case: StoredCase) -> dict[int, tuple[int, int, int, int, int, i
             for z, y, x in [where]
         }
     return _BOXES[case.info.file]
-
-
-def neighbours(volume: NDArray[np.uint8], z: int) -> NDArray[np.uint8]:
-    """Slice ``z`` with the slice below and above as the first and last channel: (H, W, 3)."""
-    last = len(volume) - 1
-    return np.stack([volume[max(z - 1, 0)], volume[z], volume[min(z + 1, last)]], axis=-1)
 
 
 def inside(
@@ -331,14 +329,11 @@ def augment_intensity(picture: NDArray[np.uint8], rng: np.random.Generator) -> N
 
 
 def assemble(
-    picture: NDArray[np.float32], prompts: list[Prompt], input_size: int, rule: RegionRule
+    picture: NDArray[np.float32], prompts: list[DrawnPrompt], input_size: int, rule: RegionRule
 ) -> Sample:
     """Cut the encoder's picture and every region, exactly as ``inference`` does."""
-    height, width = picture.shape[:2]
-    scale = input_size / max(height, width)
-    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
-    image = np.zeros((input_size, input_size, 3), np.float32)
-    image[:rows, :columns] = resample(picture, (0, 0, width, height), (rows, columns))
+    frame = Frame.fit(picture.shape[0], picture.shape[1], input_size, "longest-side")
+    image = encoder_input(picture, frame, Normalisation())
     edges = np.array([p.edges for p in prompts], dtype=np.float64)
     regions = box_regions(edges, rule)
     side = (rule.side, rule.side)
@@ -350,12 +345,11 @@ def assemble(
         targets[i] = resample(prompt.target, rect, side)
         if prompt.prior is not None:
             crops[i, 3] = resample(prompt.prior, rect, side)
-    to_input = np.array([columns / width, rows / height] * 2)
     return Sample(
-        np.moveaxis(image, 2, 0),
+        image[0],
         crops,
-        (regions * to_input).astype(np.float32),
-        (edges * to_input).astype(np.float32),
+        frame.to_input(regions),
+        frame.to_input(edges),
         np.array([p.context for p in prompts], dtype=np.float32),
         targets,
     )

@@ -55,14 +55,6 @@ def test_a_group_alone_trains_and_of_two_one_is_tested():
     assert set(deal_groups({"a": {STRATUM}, "b": {STRATUM}}).values()) == {"train", "test"}
 
 
-def test_pinned_groups_train():
-    strata = {f"g{i}": {STRATUM} for i in range(20)}
-    pinned = [f"g{i}" for i in range(0, 20, 2)]
-    dealt = deal_groups(strata, pinned)
-    assert {dealt[group] for group in pinned} == {"train"}
-    assert "test" in dealt.values()
-
-
 def test_groups_placed_by_hand_lie_where_they_were_placed():
     dealt = deal_groups({group: {STRATUM} for group in PLACED_GROUPS})
     assert dealt == dict(PLACED_GROUPS)

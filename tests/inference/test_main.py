@@ -377,3 +377,11 @@ def test_the_module_runs_from_anywhere(make_case, tmp_path):
     assert ended.returncode == 1 and ended.stdout == ""
     assert ended.stderr.splitlines()[1:] == ["1 of 2 cases done, 1 refused"]
     assert list(masks(tmp_path / "masks")) == ["2DBox_US_1.npz"]
+
+
+def test_compile_only_says_when_the_cache_keeps_nothing(tmp_path, capsys):
+    bundle = write_bundle(tmp_path / "bundle")
+    (tmp_path / "file").write_text("not a folder")
+    cache = str(tmp_path / "file" / "cache")
+    assert main(["--compile-only", "--model", str(bundle), "--cache", cache]) == 2
+    assert "found none kept" in capsys.readouterr().err

@@ -42,3 +42,20 @@ def test_what_is_done_and_what_is_left_is_shown_and_wiped_at_the_end(monkeypatch
 
 def test_a_file_gets_no_progress_bar(monkeypatch, clock):
     assert run(monkeypatch, clock, io.StringIO(), 100) == ""
+
+
+def test_slices_are_not_shown_inside_cases(monkeypatch, clock):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with Progress("cases", 2) as cases:
+        run(monkeypatch, clock, terminal, 1.5)
+        clock[0] += 1.5
+        cases.step()
+    assert "slices" not in terminal.getvalue()
+    assert "cases [" in terminal.getvalue()
+
+
+def test_slices_of_the_only_case_are_shown(monkeypatch, clock):
+    terminal = Terminal()
+    with Progress("cases", 1):
+        assert "slices [" in run(monkeypatch, clock, terminal, 1.5)

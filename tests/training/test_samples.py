@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 
-from inference.bundle import VolumeRule
 from inference.postprocess import Mask
 from inference.prompt import RegionRule
 from inference.segment import Prompt as Question
 from inference.segment import Segmenter
-from inference.volume import neighbour_slices
 from tests.inference.builders import FakeEngine, bundle_of, spec_of
 from training.store import read_store
 
@@ -55,20 +53,13 @@ def test_a_sample_is_what_the_decoder_is_asked(samples, fake_engine, shape, with
     )
     (asked,) = fake_engine.questions
     prompts = [
-        samples.Prompt(edge, context, mask, mask if with_prior else None)
+        samples.DrawnPrompt(edge, context, mask, mask if with_prior else None)
         for edge, context, mask in zip(edges, contexts, masks, strict=True)
     ]
     sample = samples.assemble(picture.astype(np.float32), prompts, 32, RULE)
     np.testing.assert_allclose(sample.image, fake_engine.pictures[0][0], atol=1e-3)
     for name in ("crops", "regions", "boxes", "context"):
         np.testing.assert_allclose(getattr(sample, name), asked[name], atol=1e-3, err_msg=name)
-
-
-def test_a_slice_with_its_neighbours_is_the_one_of_inference(samples, rng):
-    volume = rng.integers(0, 256, (5, 6, 7), dtype=np.uint8)
-    for z in range(5):
-        assert np.array_equal(samples.neighbours(volume, z), neighbour_slices(volume, z))
-    assert VolumeRule(channels="neighbours").channels == "neighbours"
 
 
 @pytest.mark.parametrize("turn", [(a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)])
