@@ -35,6 +35,8 @@ class VolumeRule:
     the one above."""
     box: Literal["tracked", "given"] = "tracked"
     """After the middle slice, the box around the last slice's mask, or the given one every time."""
+    threshold: float = 0.0
+    """As the model's, in volumes: what is a little too large in one slice grows with every step."""
     box_growth: float = 0.0
     """Pixels of the encoder's input by which the box around the last slice's mask is grown before
     the next slice."""
@@ -60,7 +62,7 @@ class ModelSpec:
     """Boxes in one run of the decoder; graphs are compiled for exactly so many, which makes the
     first run cheap."""
     threshold: float = 0.0
-    """A pixel belongs to the object where its logit is above this."""
+    """2D: a pixel belongs to the object where its logit is above this; 3D: see VolumeRule."""
     clip_to_box: bool = False
     """2D: cut the mask at the box.  In 3D it always is."""
     volume: VolumeRule = VolumeRule()

@@ -88,6 +88,9 @@ class Model:
             masks += self._answer(embedding, prompts[start : start + step])
         return masks
 
+    def _threshold(self, prompt: Prompt) -> float:
+        return self.spec.volume.threshold if prompt.in_volume else self.spec.threshold
+
     def _answer(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
         """At most ``boxes_at_once`` prompts: the last is repeated to fill the batch, its copies are
         dropped."""
@@ -111,7 +114,7 @@ class Model:
         logits = self.decoder.run(inputs)
         shape = (frame.height, frame.width)
         return [
-            draw_mask(logits[i], covers[i], shape, spec.threshold, p.keep)
+            draw_mask(logits[i], covers[i], shape, self._threshold(p), p.keep)
             for i, p in enumerate(prompts)
         ]
 

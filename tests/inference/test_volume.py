@@ -304,3 +304,13 @@ def test_the_spacing_may_be_given_in_any_form_and_changes_nothing(bright):
     plain = bright().segment_volume(volume, BOXES)
     for spacing in ((1, 1, 5), [0.5, 0.5, 2], np.ones(3)):
         assert np.array_equal(bright().segment_volume(volume, BOXES, spacing), plain)
+
+
+def test_pictures_and_volumes_have_thresholds_of_their_own(bright):
+    volume = tube(0, 4, 4, 5, 9, 10, shape=(5, 16, 16))
+    strict_2d = bright(threshold=1000.0)
+    assert not strict_2d.segment(volume[2], [[4, 5, 9, 10]]).any()
+    assert strict_2d.segment_volume(volume, [[4, 5, 0, 9, 10, 4]]).any()
+    strict_3d = bright(volume=VolumeRule(threshold=1000.0))
+    assert strict_3d.segment(volume[2], [[4, 5, 9, 10]]).any()
+    assert not strict_3d.segment_volume(volume, [[4, 5, 0, 9, 10, 4]]).any()
