@@ -86,13 +86,13 @@ def test_everything_can_be_said(folder):
         "boxes_at_once": 8,
         "threshold": -1,
         "clip_to_box": True,
-        "volume": {"channels": "neighbours", "box": "given", "box_growth": 3},
+        "volume": {"channels": "neighbours", "box": "given", "threshold": 1, "box_growth": 3},
     }
     edit(folder, lambda content: content["models"].update(bright=said))
     spec = read_bundle(folder).models["bright"]
     assert spec.normalisation == Normalisation("mean-std", (1.0, 2.0, 3.0), (4.0, 5.0, 6.5))
     assert spec.region == RegionRule(96, 0.2, 2.0, 12.0)
-    assert spec.volume == VolumeRule("neighbours", "given", 3.0)
+    assert spec.volume == VolumeRule("neighbours", "given", 1.0, 3.0)
     assert (spec.threshold, spec.boxes_at_once, spec.box_frame) == (-1.0, 8, "inclusive")
 
 
