@@ -1,4 +1,4 @@
-"""``python -m training prepare | finetune | export | validate``: from labelled cases to a
+"""``python -m training prepare | finetune | export | validate | sources``: from labelled cases to a
 bundle."""
 
 import argparse
@@ -30,6 +30,8 @@ def main(argv: list[str] | None = None) -> int:
     export.add_argument("--run", type=Path, required=True, help="folder of the run")
     export.add_argument("--split", type=Path, required=True, help="the split it was trained on")
     export.add_argument("--bundle", type=Path, required=True, help="folder to write")
+    sources = steps.add_parser("sources", help="what a bundle was trained on, as a table")
+    sources.add_argument("--bundle", type=Path, required=True)
     check = steps.add_parser("validate", help="accuracy of a bundle, beside the inscribed ellipse")
     check.add_argument("--store", type=Path, required=True)
     check.add_argument("--bundle", type=Path, required=True)
@@ -44,9 +46,14 @@ def main(argv: list[str] | None = None) -> int:
     check.add_argument("--record", action="store_true", help="write the means into bundle.json")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return {"prepare": prepare_store, "finetune": run_finetune, "export": run_export}.get(
-        args.step, run_validate
-    )(args)
+    run = {
+        "prepare": prepare_store,
+        "finetune": run_finetune,
+        "export": run_export,
+        "sources": print_sources,
+        "validate": run_validate,
+    }[args.step]
+    return run(args)
 
 
 def prepare_store(args: argparse.Namespace) -> int:
@@ -75,6 +82,14 @@ def run_export(args: argparse.Namespace) -> int:
 
     export_bundle(args.run, args.bundle, args.split)
     print(args.bundle)
+    return 0
+
+
+def print_sources(args: argparse.Namespace) -> int:
+    """Print the table of sources."""
+    from training.export import sources_table
+
+    print(sources_table(args.bundle))
     return 0
 
 

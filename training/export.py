@@ -125,6 +125,20 @@ def export_bundle(run_dir: Path, folder: Path, split: Path) -> None:
     (folder / "bundle.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
+def sources_table(folder: Path) -> str:
+    """Markdown: what a bundle was trained on, one row a source."""
+    sources = json.loads((folder / "bundle.json").read_text())["training"]["sources"]
+    lines = [
+        "| | modality | source | cases | redistributable | terms |",
+        "| --- | --- | --- | ---: | --- | --- |",
+    ]
+    for source in sources:
+        words = [source["dims"], source["modality"], source["source"], str(source["cases"])]
+        words += ["; ".join(source["redistributable"]), "; ".join(source["licence"])]
+        lines.append("| " + " | ".join(word.replace("|", "/") for word in words) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def record_accuracy(folder: Path, accuracy: dict[str, Any]) -> None:
     """Add what ``validate`` measured to ``bundle.json``."""
     path = folder / "bundle.json"
