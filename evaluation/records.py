@@ -10,8 +10,9 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from evaluation import __version__
 from evaluation.errors import RecordError
 from evaluation.outcomes import Status
 
@@ -42,18 +43,36 @@ class CaseRecord:
     protocol_sha256: str
     mask_bytes: int | None = None
     mask_sha256: str | None = None
+    harness: str = __version__
+    """Version of the harness, as in the resume key."""
+    carried_files: int | None = None
+    """Files that earlier cases had left in kept folders; None in fresh folders."""
+    carried_bytes: int | None = None
+    carried_used: int | None = None
+    """Of those, how many this case read, changed or removed; None where that cannot be told."""
+    carried_names: tuple[str, ...] = ()
     schema: int = SCHEMA
 
     @property
     def key(self) -> "ResumeKey":
         """Return what the result depends on."""
-        return (self.case, self.runner, self.submission, self.case_sha256, self.protocol_sha256)
+        digests = (self.submission, self.case_sha256, self.protocol_sha256)
+        return ResumeKey(self.case, self.runner, *digests, self.harness)
 
 
-ResumeKey = tuple[str, str, str, str, str]
-"""Case name, runner, submission digest, case digest, protocol digest: equal means the same run."""
+class ResumeKey(NamedTuple):
+    """What the result of a case depends on: equal keys mean that it need not be run again."""
+
+    case: str
+    runner: str
+    submission: str
+    case_sha256: str
+    protocol_sha256: str
+    harness: str = __version__
+
 
 _FIELDS = {entry.name for entry in fields(CaseRecord)}
+_TUPLES = {"carried_names"}  # JSON has lists only
 
 
 class RecordLog:
@@ -94,6 +113,8 @@ def parse_record(line: bytes, where: str) -> CaseRecord:
         if values.get("schema") != SCHEMA:
             raise RecordError(f"{where}: schema must be {SCHEMA}, found {values.get('schema')}")
         values["status"] = Status(values["status"])
+        for name in _TUPLES & values.keys():
+            values[name] = tuple(values[name])
         return CaseRecord(**{name: value for name, value in values.items() if name in _FIELDS})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecordError(f"{where}: expected a record, found {line[:60]!r} ({error})") from error

@@ -20,7 +20,8 @@ from evaluation.errors import EngineError, EvaluationError, UsageError
 from evaluation.host import describe_host, describe_versions
 from evaluation.outcomes import CaseRun, Status
 from evaluation.process_runner import ProcessRunner
-from evaluation.protocol import Protocol, add_protocol_arguments, protocol_from
+from evaluation.protocol import Protocol
+from evaluation.protocol_options import add_protocol_arguments, protocol_from
 from evaluation.run_folder import RunFolder, write_json
 from evaluation.runner import DockerRunner
 from evaluation.schedule import Schedule
@@ -102,6 +103,8 @@ def execute(args: argparse.Namespace) -> int:
             describe_team(folder, submissions[-1], runner, protocol, cases)
         schedule = Schedule(folder, runner, protocol, submissions, cases)
         schedule.run()
+        for name, line in schedule.carried().items():
+            logger.warning("%s: %s", name, line)
         return summarise(schedule.counts(), len(cases) * len(teams))
 
 
@@ -192,6 +195,8 @@ def _runner(
 
 def _check_user(runner: Runner, protocol: Protocol) -> None:
     """Raise UsageError where masks would belong to a user whose files we cannot read or delete."""
+    if runner.name == "process" and protocol.keep_folders:
+        raise UsageError("keep-folders: expected Docker Engine, found the process runner")
     ours = os.geteuid()
     if runner.name == "docker" and ours != 0 and protocol.owner != (ours, os.getegid()):
         raise UsageError(

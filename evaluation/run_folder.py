@@ -9,6 +9,7 @@
     RUN/<team>/masks/<case>.npz   accepted masks
     RUN/<team>/logs/<case>.log    output of the container
     RUN/<team>/build.log          for teams handed in as a folder
+    RUN/<team>/kept/<digest>/     inputs and outputs that live on, under the organisers' protocol
 """
 
 import fcntl
@@ -50,6 +51,10 @@ class TeamFolder:
     def build_log(self) -> Path:
         """Return the place of the log of ``docker build``."""
         return self.path / "build.log"
+
+    def kept(self, digest: str) -> Path:
+        """Return the place of the folders that live on, for one submission and protocol."""
+        return self.path / "kept" / digest[:16]
 
     def mask(self, case: str) -> Path:
         """Return the place of a case's mask."""

@@ -105,19 +105,21 @@ class DockerRunner:
     def _host_config(self, folders: Folders) -> dict[str, Any]:
         """Return the limits of the protocol in the engine's words."""
         protocol = self._protocol
+        fresh = not protocol.keep_folders
+        # programs may unpack libraries there, hence exec
+        tmpfs = f"rw,exec,nosuid,nodev,size={protocol.tmp_bytes},mode=1777"
         config: dict[str, Any] = self._engine.create_host_config(
             mounts=[
-                Mount(protocol.inputs_at, str(folders.inputs), type="bind", read_only=True),
+                Mount(protocol.inputs_at, str(folders.inputs), type="bind", read_only=fresh),
                 Mount(protocol.outputs_at, str(folders.outputs), type="bind"),
             ],
             mem_limit=protocol.memory_bytes,
-            memswap_limit=protocol.memory_bytes,  # memory and swap together: no swap
+            memswap_limit=protocol.memory_bytes + protocol.swap_bytes,
             nano_cpus=round(protocol.cpus * 1e9) or None,
-            pids_limit=protocol.pids,
+            pids_limit=protocol.pids or None,
             network_mode=protocol.network,
             read_only=protocol.read_only_root,
-            # programs may unpack libraries there, hence exec
-            tmpfs={"/tmp": f"rw,exec,nosuid,nodev,size={protocol.tmp_bytes},mode=1777"},
+            tmpfs={"/tmp": tmpfs} if protocol.tmp_bytes else None,
             cap_drop=["ALL"] if protocol.drop_capabilities else None,
             security_opt=None if protocol.allow_new_privileges else ["no-new-privileges:true"],
             log_config=LogConfig(

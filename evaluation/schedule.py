@@ -8,44 +8,23 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Protocol as Interface
 
+from evaluation.carried_state import summarise_carried
 from evaluation.dataset import Case, digest_of
-from evaluation.errors import EngineError, HarnessFault, OutputError
-from evaluation.outcomes import CaseRun, Outcome, Status, judge, one_line
-from evaluation.outputs import take_mask
+from evaluation.errors import EngineError
+from evaluation.outcomes import Status
 from evaluation.progress import Progress
 from evaluation.protocol import Protocol
-from evaluation.records import CaseRecord, RecordLog, last_records, read_records
+from evaluation.records import CaseRecord, RecordLog, ResumeKey, last_records, read_records
 from evaluation.run_folder import RunFolder, TeamFolder
-from evaluation.staging import Folders, fresh_folders, staged_case
+from evaluation.staging import staged_case
 from evaluation.teams import Submission
+from evaluation.trial import CaseRunner, Trial, key_of
 
 logger = logging.getLogger(__name__)
 
 MOST_FAULTS_IN_A_ROW = 3
 """So many harness faults one after the other mean that the engine or the disk is gone."""
-
-
-class CaseRunner(Interface):
-    """The part of a runner that a schedule needs."""
-
-    name: str
-
-    def run_case(self, submission: Submission, case: str, folders: Folders) -> CaseRun:
-        """Run one case; raises HarnessFault when that fails through no fault of the submission."""
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A case that has ended: verdict, measurement and accepted mask."""
-
-    outcome: Outcome
-    run: CaseRun | None = None
-    mask: Path | None = None
 
 
 class Schedule:
@@ -82,13 +61,29 @@ class Schedule:
                 for submission in self._submissions
             }
             progress = stack.enter_context(Progress("run", count))
+            trial = Trial(self._runner, self._protocol, self._folder.work)
             for case, submissions in open_turns:
                 with staged_case(case, self._folder.work) as file:
                     for submission in submissions:
-                        record = self._run_one(submission, case, file)
+                        record = trial.run(
+                            submission,
+                            case,
+                            self._digests[case.name],
+                            file,
+                            self._place(submission),
+                        )
                         logs[submission.team.name].append(record)
                         progress.advance(1, f"{submission.team.name} {case.name}: {record.status}")
                         self._stop_if_hopeless(record)
+
+    def carried(self) -> dict[str, str]:
+        """Return for each team that found state of earlier cases what that was, in one line."""
+        told = {}
+        for submission in self._submissions:
+            line = summarise_carried(self._valid_records(submission).values())
+            if line:
+                told[submission.team.name] = line
+        return told
 
     def counts(self) -> dict[str, Counter[Status]]:
         """Return for each team how many of its cases ended how, from the records on disk."""
@@ -122,62 +117,13 @@ class Schedule:
             if case.name in records and records[case.name].key == self._key(submission, case)
         }
 
-    def _key(self, submission: Submission, case: Case) -> tuple[str, str, str, str, str]:
+    def _key(self, submission: Submission, case: Case) -> ResumeKey:
         digest = self._digests[case.name]
-        return (case.name, self._runner.name, submission.digest, digest, self._protocol.digest)
+        return key_of(self._runner.name, submission, case, digest, self._protocol)
 
     def _has_mask_if_ok(self, submission: Submission, record: CaseRecord) -> bool:
         mask = self._place(submission).mask(record.case)
         return record.status is not Status.OK or mask.is_file()
-
-    def _run_one(self, submission: Submission, case: Case, file: Path) -> CaseRecord:
-        """Run one case and return its record; a mask of an earlier run never survives this."""
-        started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._place(submission).mask(case.name).unlink(missing_ok=True)
-        try:
-            finished = self._run_and_take(submission, case, file)
-        except (HarnessFault, OSError) as error:
-            logger.warning("%s, %s: %s", submission.team.name, case.name, error)
-            finished = Finished(Outcome(Status.HARNESS_FAULT, one_line(str(error))))
-        return self._record(submission, case, finished, started_at)
-
-    def _run_and_take(self, submission: Submission, case: Case, file: Path) -> Finished:
-        place, protocol = self._place(submission), self._protocol
-        with fresh_folders(self._folder.work, file, protocol.owner) as folders:
-            run = self._runner.run_case(submission, case.name, folders)
-            place.log(case.name).write_bytes(run.log)
-            mask, problem = place.mask(case.name), None
-            if run.exit_code == 0 and not run.timed_out:
-                try:
-                    take_mask(folders.outputs, case.name, mask, protocol.output_limit_bytes)
-                except OutputError as error:
-                    problem = error
-        outcome = judge(run, problem, protocol.time_limit_s)
-        return Finished(outcome, run, mask if outcome.status is Status.OK else None)
-
-    def _record(
-        self, submission: Submission, case: Case, finished: Finished, started_at: str
-    ) -> CaseRecord:
-        run = finished.run
-        record = CaseRecord(
-            case=case.name,
-            modality=case.modality,
-            dimensions=case.dimensions,
-            status=finished.outcome.status,
-            reason=finished.outcome.reason,
-            exit_code=run.exit_code if run else None,
-            oom_killed=run.oom_killed if run else False,
-            wall_s=round(run.wall_s, 6) if run else None,
-            started_at=started_at,
-            runner=self._runner.name,
-            submission=submission.digest,
-            case_sha256=self._digests[case.name],
-            protocol_sha256=self._protocol.digest,
-        )
-        if finished.mask is None:
-            return record
-        size = finished.mask.stat().st_size
-        return replace(record, mask_bytes=size, mask_sha256=digest_of(finished.mask))
 
     def _stop_if_hopeless(self, record: CaseRecord) -> None:
         fault = record.status is Status.HARNESS_FAULT
