@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from evaluation import __version__
 from evaluation.errors import RecordError
+from evaluation.limits import LimitsInForce
 from evaluation.outcomes import Status
 
 SCHEMA = 1
@@ -45,6 +46,12 @@ class CaseRecord:
     mask_sha256: str | None = None
     harness: str = __version__
     """Version of the harness, as in the resume key."""
+    limits: LimitsInForce | None = None
+    """As read back from engine and kernel; None where nothing enforces any."""
+    cpu_s: float | None = None
+    peak_bytes: int | None = None
+    written_bytes: int | None = None
+    """See CaseRun; None where the kernel does not tell."""
     carried_files: int | None = None
     """Files that earlier cases had left in kept folders; None in fresh folders."""
     carried_bytes: int | None = None

@@ -12,12 +12,15 @@ from evaluation.carried_state import CarriedState, describe_use
 from evaluation.dataset import Case, digest_of
 from evaluation.errors import HarnessFault, OutputError
 from evaluation.outcomes import CaseRun, Outcome, Status, judge, one_line
-from evaluation.outputs import take_mask
+from evaluation.outputs import Expected, take_mask
 from evaluation.protocol import Protocol
 from evaluation.records import CaseRecord, ResumeKey
 from evaluation.run_folder import TeamFolder
 from evaluation.staging import Folders, fresh_folders, kept_folders
 from evaluation.teams import Submission
+
+ATTEMPTS = 2
+"""Times that a case is tried before a fault of ours is recorded; the next start tries again."""
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +61,13 @@ class Trial:
         """
         started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         place.mask(case.name).unlink(missing_ok=True)
-        try:
-            finished = self._run_and_take(submission, case, file, place)
-        except (HarnessFault, OSError) as error:
-            logger.warning("%s, %s: %s", submission.team.name, case.name, error)
-            finished = Finished(Outcome(Status.HARNESS_FAULT, one_line(str(error))))
+        for _ in range(ATTEMPTS):
+            try:
+                finished = self._run_and_take(submission, case, file, place)
+                break
+            except (HarnessFault, OSError) as error:
+                logger.warning("%s, %s: %s", submission.team.name, case.name, error)
+                finished = Finished(Outcome(Status.HARNESS_FAULT, one_line(str(error))))
         key = key_of(self._runner.name, submission, case, digest, self._protocol)
         return _record(case, finished, started_at, key)
 
@@ -74,15 +79,19 @@ class Trial:
             run = self._runner.run_case(submission, case.name, folders)
             place.log(case.name).write_bytes(run.log)
             mask, problem = place.mask(case.name), None
-            if run.exit_code == 0 and not run.timed_out:
+            if run.exit_code == 0 and not run.timed_out and not run.excess:
                 try:
-                    take_mask(folders.outputs, case.name, mask, protocol.output_limit_bytes)
+                    limit_bytes = protocol.output_limit_bytes
+                    take_mask(folders.outputs, case.name, mask, limit_bytes, self._expected(case))
                 except OutputError as error:
                     problem = error
             if folders.left is not None:
                 carried = describe_use(folders.left)
         outcome = judge(run, problem, protocol.time_limit_s)
         return Finished(outcome, run, mask if outcome.status is Status.OK else None, carried)
+
+    def _expected(self, case: Case) -> Expected:
+        return Expected(case.shape, case.boxes if self._protocol.refuse_unknown_labels else None)
 
     def _folders(
         self, submission: Submission, file: Path, place: TeamFolder
@@ -117,6 +126,14 @@ def _record(case: Case, finished: Finished, started_at: str, key: ResumeKey) -> 
         case_sha256=key.case_sha256,
         protocol_sha256=key.protocol_sha256,
     )
+    if run is not None:
+        record = replace(
+            record,
+            limits=run.limits,
+            cpu_s=None if run.cpu_s is None else round(run.cpu_s, 6),
+            peak_bytes=run.peak_bytes,
+            written_bytes=run.written_bytes,
+        )
     if carried is not None:
         record = replace(
             record,

@@ -252,6 +252,9 @@ def test_only_root_may_let_containers_run_as_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     class SilentEngine:
+        def info(self) -> dict[str, str]:
+            return {"CgroupDriver": "systemd"}
+
         def close(self) -> None:
             pass
 
