@@ -75,6 +75,8 @@ class CaseRun:
     """Why its command could not be started (no such program in the image)."""
     excess: str = ""
     """What was too much in its outputs; it may have been stopped for that."""
+    cpuset: str = ""
+    """Processors that were its own; empty for all of the machine."""
     limits: LimitsInForce | None = None
     """The limits as read back; None where nothing enforces any."""
     cpu_s: float | None = None

@@ -29,7 +29,7 @@ NOT_RUN_UNDER = ("name", "failure_dsc", "failure_nsd", "failure_time_s")
 
 _ABOVE_ZERO = (
     *("memory_bytes", "time_limit_s", "log_limit_bytes", "output_limit_bytes"),
-    *("output_files", "repeats"),
+    *("output_files", "repeats", "jobs"),
 )
 _ZERO_OR_MORE = ("swap_bytes", "cpus", "pids", "tmp_bytes", "warm_up", "failure_time_s")
 
@@ -83,6 +83,8 @@ class Protocol:
     """Timed runs of a case; the time that counts is their median."""
     warm_up: int = 0
     """Untimed runs of a team's first case before its first timed one."""
+    jobs: int = 1
+    """Cases run at once, each on its own share of the processors."""
     failure_dsc: float = 0.0
     failure_nsd: float = 0.0
     failure_time_s: float = 3600.0
@@ -110,8 +112,8 @@ class Protocol:
             raise UsageError(f"mount points: expected two, found {self.inputs_at} twice")
         if self.user and not re.fullmatch(r"\d+:\d+", self.user):
             raise UsageError(f"user: expected UID:GID in numbers or nothing, found {self.user!r}")
-        if self.keep_folders and self.repeats > 1:
-            raise UsageError("repeats: expected 1 with keep-folders (a case finds its own mask)")
+        if self.keep_folders and (self.repeats > 1 or self.jobs > 1):
+            raise UsageError("repeats, jobs: expected 1 with keep-folders, found more")
 
     @property
     def owner(self) -> tuple[int, int] | None:

@@ -71,6 +71,7 @@ OPTIONS: dict[str, Option] = {
     "refuse_unknown_labels": Option("a mask with labels that no box has is a failure"),
     "repeats": Option("timed runs of a case; their median counts", int, "N"),
     "warm_up": Option("untimed runs of a team's first case before all", int, "N"),
+    "jobs": Option("cases run at once, each on processors of its own", int, "N"),
     "failure_dsc": Option("DSC of a failed case", float, "SCORE"),
     "failure_nsd": Option("NSD of a failed case", float, "SCORE"),
     "failure_time_s": Option("seconds that a failed case counts as", float, "SECONDS"),

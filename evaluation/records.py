@@ -46,6 +46,15 @@ class CaseRecord:
     mask_sha256: str | None = None
     harness: str = __version__
     """Version of the harness, as in the resume key."""
+    wall_runs_s: tuple[float, ...] = ()
+    """All timed runs, in order; ``wall_s`` is their median."""
+    wall_spread_s: float | None = None
+    """Longest less shortest of several; None of one."""
+    masks_differ: bool | None = None
+    """Whether repeated runs gave different masks; None after one run."""
+    cpuset: str = ""
+    """Processors that were its own; empty for all of the machine."""
+    host: str = ""
     limits: LimitsInForce | None = None
     """As read back from engine and kernel; None where nothing enforces any."""
     cpu_s: float | None = None
@@ -79,7 +88,7 @@ class ResumeKey(NamedTuple):
 
 
 _FIELDS = {entry.name for entry in fields(CaseRecord)}
-_TUPLES = {"carried_names"}  # JSON has lists only
+_TUPLES = {"carried_names", "wall_runs_s"}  # JSON has lists only
 
 
 class RecordLog:

@@ -11,6 +11,7 @@ from typing import Any
 
 from evaluation.errors import ReportError
 from evaluation.leaderboard import Board, build_boards, complete
+from evaluation.measuring import drift, read_ticks
 from evaluation.ranking import LEADERBOARD_FILE, read_leaderboard, read_scores
 from evaluation.records import read_records
 from evaluation.run_folder import TeamFolder
@@ -48,6 +49,8 @@ class ReportData:
     unscored: tuple[str, ...]
     """Cases without a truth, which stand in `rows` and in no mean."""
     leaderboard_sha256: str = field(default="")
+    drift: float | None = None
+    """Spread of the sentinel's times as a part of their median, in the worst of the runs."""
 
     @property
     def cases(self) -> list[str]:
@@ -84,6 +87,7 @@ def gather(runs: Sequence[Path], leaderboard: Path) -> ReportData:
         rows=tuple(sorted(rows, key=lambda row: (row.case, row.team))),
         unscored=tuple(unscored),
         leaderboard_sha256=_sha256(path),
+        drift=drift([tick for run in runs for tick in read_ticks(run)]),
     )
 
 

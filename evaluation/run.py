@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import signal
 import threading
 from collections import Counter
@@ -12,47 +11,31 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Protocol as Interface
 
 from evaluation.dataset import Case, read_cases
-from evaluation.engine import connect
-from evaluation.errors import EngineError, EvaluationError, UsageError
+from evaluation.errors import EvaluationError
 from evaluation.host import describe_host, describe_versions
-from evaluation.outcomes import CaseRun, Status
-from evaluation.process_runner import ProcessRunner
+from evaluation.measuring import (
+    DRIFT_THRESHOLD,
+    Sentinel,
+    StartUp,
+    drift,
+    measure_start_up,
+    read_ticks,
+)
+from evaluation.outcomes import Status
 from evaluation.protocol import Protocol
 from evaluation.protocol_options import add_protocol_arguments, protocol_from
 from evaluation.run_folder import RunFolder, write_json
 from evaluation.runner import DockerRunner
+from evaluation.runners import Runner, runners
 from evaluation.schedule import Schedule
-from evaluation.staging import Folders
-from evaluation.teams import SourceKind, Submission, Team, parse_build_args, parse_teams
+from evaluation.teams import Submission, parse_build_args, parse_teams
 
 logger = logging.getLogger(__name__)
 
 TEAM_SCHEMA = 1
 """Version of the fields of ``team.json``."""
-
-
-class Runner(Interface):
-    """What can run a submission: containers of Docker Engine, or plain processes."""
-
-    name: str
-
-    def describe(self) -> dict[str, str]:
-        """Return versions of what runs the submissions."""
-
-    def prepare(self, team: Team, build_args: Mapping[str, str], build_log: Path) -> Submission:
-        """Make a team's submission ready to run."""
-
-    def clear_leftovers(self) -> int:
-        """End and remove what killed harnesses left running; return how many."""
-
-    def run_case(self, submission: Submission, case: str, folders: Folders) -> CaseRun:
-        """Run one case; raises HarnessFault when that fails through no fault of the submission."""
-
-    def close(self) -> None:
-        """Let go of the engine."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +66,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="build argument for teams that are folders; repeatable",
     )
+    parser.add_argument(
+        "--start-up-runs",
+        type=int,
+        default=5,
+        metavar="N",
+        help="runs of each image that do nothing, to measure its start-up; 0 for none",
+    )
+    parser.add_argument(
+        "--sentinel",
+        type=int,
+        default=25,
+        metavar="N",
+        help="cases between two runs of the container that shows the machine's drift; 0 for none",
+    )
     add_protocol_arguments(parser)
 
 
@@ -95,14 +92,17 @@ def execute(args: argparse.Namespace) -> int:
     with (
         RunFolder(args.out) as folder,
         _stoppable(),
-        _runner(args, teams, protocol, folder) as runner,
+        runners(args.runner, teams, protocol, folder) as lanes,
     ):
-        submissions = []
+        runner, submissions = lanes[0], []
         for team in teams:
             submissions.append(runner.prepare(team, build_args, folder.team(team.name).build_log))
-            describe_team(folder, submissions[-1], runner, protocol, cases)
-        schedule = Schedule(folder, runner, protocol, submissions, cases)
-        schedule.run()
+            start_up = _start_up(runner, submissions[-1], protocol, folder, args.start_up_runs)
+            describe_team(folder, submissions[-1], runner, protocol, cases, start_up)
+        sentinel = _sentinel(runner, submissions[0], protocol, folder, args.sentinel)
+        schedule = Schedule(folder, lanes, protocol, submissions, cases, sentinel)
+        schedule.run(runner.clear_leftovers)
+        _tell_drift(folder)
         for name, line in schedule.carried().items():
             logger.warning("%s: %s", name, line)
         return summarise(schedule.counts(), len(cases) * len(teams))
@@ -131,6 +131,7 @@ def describe_team(
     runner: Runner,
     protocol: Protocol,
     cases: Sequence[Case],
+    start_up: StartUp | None = None,
 ) -> None:
     """Write ``team.json``."""
     place = folder.team(submission.team.name)
@@ -145,6 +146,7 @@ def describe_team(
         "digest": submission.digest,
         "size_bytes": submission.size_bytes,
         "cases": len(cases),
+        "start_up": None if start_up is None else asdict(start_up),
         "protocol": asdict(protocol),
         "protocol_sha256": protocol.digest,
         "host": describe_host(),
@@ -154,54 +156,34 @@ def describe_team(
     write_json(place.description, description)
 
 
-def choose_runner(
-    choice: str, teams: Sequence[Team], protocol: Protocol, folder: RunFolder
-) -> Runner:
-    """Return the runner that ``choice`` means; says so when ``auto`` finds no engine."""
-    if choice == "process":
-        return ProcessRunner(protocol, folder.lock)
-    try:
-        return DockerRunner(connect(), protocol, folder.lock)
-    except EngineError as error:
-        others = [team for team in teams if team.kind is not SourceKind.FOLDER]
-        if choice == "docker":
-            raise
-        if others:
-            named = ", ".join(f"{team.name} ({team.kind})" for team in others)
-            raise EngineError(f"{named}: {error}") from error
-        logger.warning("%s", error)
-        logger.warning("running predict.sh in processes instead: fresh folders, but no isolation")
-        return ProcessRunner(protocol, folder.lock)
+def _start_up(
+    runner: Runner, submission: Submission, protocol: Protocol, folder: RunFolder, runs: int
+) -> StartUp | None:
+    if not isinstance(runner, DockerRunner) or runs == 0:
+        return None
+    start_up = measure_start_up(runner, submission, protocol, folder.work, runs)
+    if start_up is None:
+        logger.warning("%s: no shell in the image to measure its start-up", submission.team.name)
+    else:
+        shown = (submission.team.name, start_up.median_s, start_up.spread_s)
+        logger.info("%s: the container's own start-up takes %.3f s (spread %.3f s)", *shown)
+    return start_up
 
 
-@contextmanager
-def _runner(
-    args: argparse.Namespace, teams: Sequence[Team], protocol: Protocol, folder: RunFolder
-) -> Iterator[Runner]:
-    """Yield the runner; what it left behind is cleared before and after."""
-    runner = choose_runner(args.runner, teams, protocol, folder)
-    try:
-        _check_user(runner, protocol)
-        cleared = runner.clear_leftovers()
-        if cleared:
-            logger.info("cleared %d leftovers of an interrupted run", cleared)
-        try:
-            yield runner
-        finally:
-            runner.clear_leftovers()
-    finally:
-        runner.close()
+def _sentinel(
+    runner: Runner, submission: Submission, protocol: Protocol, folder: RunFolder, every: int
+) -> Sentinel | None:
+    if not isinstance(runner, DockerRunner) or every == 0:
+        return None
+    return Sentinel(runner, submission, protocol, folder.path, folder.work, every)
 
 
-def _check_user(runner: Runner, protocol: Protocol) -> None:
-    """Raise UsageError where masks would belong to a user whose files we cannot read or delete."""
-    if runner.name == "process" and protocol.keep_folders:
-        raise UsageError("keep-folders: expected Docker Engine, found the process runner")
-    ours = os.geteuid()
-    if runner.name == "docker" and ours != 0 and protocol.owner != (ours, os.getegid()):
-        raise UsageError(
-            f"--user: expected {ours}:{os.getegid()}, found {protocol.user or 'the image’s own'}: "
-            "only root can clear up after another user"
+def _tell_drift(folder: RunFolder) -> None:
+    spread = drift(read_ticks(folder.path))
+    if spread is not None:
+        level = logging.WARNING if spread > DRIFT_THRESHOLD else logging.INFO
+        logger.log(
+            level, "drift of the machine: the sentinel's times spread by %.0f %%", 100 * spread
         )
 
 

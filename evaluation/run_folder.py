@@ -4,6 +4,7 @@
 
     RUN/.lock                     held while a harness works here; the kernel frees it if it dies
     RUN/.work/                    fresh folders of the cases in progress; emptied at every start
+    RUN/sentinel.jsonl            times of the container that shows drift (measuring.py)
     RUN/<team>/team.json          what was run and under which conditions
     RUN/<team>/records.jsonl      one object a finished case (records.py)
     RUN/<team>/masks/<case>.npz   accepted masks

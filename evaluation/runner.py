@@ -180,6 +180,7 @@ class DockerRunner:
             peak_bytes=usage.peak_bytes,
             written_bytes=watch.measure().size_bytes + self._layer_bytes(container),
             excess=watch.excess,
+            cpuset=self._cpuset,
         )
 
     def _layer_bytes(self, container: str) -> int:

@@ -5,13 +5,16 @@ the course of a run slows them all.
 """
 
 import logging
+import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 from evaluation.carried_state import summarise_carried
 from evaluation.dataset import Case, digest_of
 from evaluation.errors import EngineError
+from evaluation.lanes import work_off
+from evaluation.measuring import Sentinel
 from evaluation.outcomes import Status
 from evaluation.progress import Progress
 from evaluation.protocol import Protocol
@@ -27,32 +30,47 @@ MOST_FAULTS_IN_A_ROW = 3
 """So many harness faults one after the other mean that the engine or the disk is gone."""
 
 
+Turn = tuple[Case, list[Submission]]
+"""A case, and the submissions that still have to run it, in their order."""
+
+
 class Schedule:
     """All cases of all teams, and which of them still have to be run."""
 
     def __init__(
         self,
         folder: RunFolder,
-        runner: CaseRunner,
+        lanes: Sequence[CaseRunner],
         protocol: Protocol,
         submissions: Sequence[Submission],
         cases: Sequence[Case],
+        sentinel: Sentinel | None = None,
     ) -> None:
+        """Run with the runners in ``lanes``, as many cases at once as there are."""
         self._folder = folder
-        self._runner = runner
+        self._lanes = lanes
         self._protocol = protocol
         self._submissions = submissions
         self._cases = cases
+        self._sentinel = sentinel
         self._digests = _digests(cases)
         self._faults_in_a_row = 0
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
 
-    def run(self) -> None:
-        """Run everything that has no final record yet, recording each case as it ends."""
+    def run(self, clear: Callable[[], object]) -> None:
+        """Run everything that has no final record yet, recording each case as it ends.
+
+        ``clear`` ends whatever runs, when the run has to stop.
+        """
         open_turns = [turn for turn in self._turns() if turn[1]]
         count = sum(len(submissions) for _, submissions in open_turns)
         total = len(self._cases) * len(self._submissions)
         if count < total:
             logger.info("%d of %d cases are recorded already", total - count, total)
+        if not count:
+            return
+        trials = [Trial(lane, self._protocol, self._folder.work) for lane in self._lanes]
         with ExitStack() as stack:
             logs = {
                 submission.team.name: stack.enter_context(
@@ -60,21 +78,44 @@ class Schedule:
                 )
                 for submission in self._submissions
             }
+            self._warm_up(trials[0], open_turns)
             progress = stack.enter_context(Progress("run", count))
-            trial = Trial(self._runner, self._protocol, self._folder.work)
-            for case, submissions in open_turns:
-                with staged_case(case, self._folder.work) as file:
-                    for submission in submissions:
-                        record = trial.run(
-                            submission,
-                            case,
-                            self._digests[case.name],
-                            file,
-                            self._place(submission),
-                        )
-                        logs[submission.team.name].append(record)
-                        progress.advance(1, f"{submission.team.name} {case.name}: {record.status}")
-                        self._stop_if_hopeless(record)
+            self._tick()
+
+            def do(trial: Trial, turn: Turn) -> None:
+                self._do_turn(trial, turn, logs, progress)
+
+            work_off(open_turns, trials, do, self._stop, clear)
+            self._tick()
+
+    def _do_turn(
+        self, trial: Trial, turn: Turn, logs: Mapping[str, RecordLog], progress: Progress
+    ) -> None:
+        case, submissions = turn
+        with staged_case(case, self._folder.work) as file:
+            for submission in submissions:
+                digest, place = self._digests[case.name], self._place(submission)
+                record = trial.run(submission, case, digest, file, place)
+                with self._lock:
+                    if self._stop.is_set():
+                        return  # its container may have been ended by us
+                    logs[submission.team.name].append(record)
+                    progress.advance(1, f"{submission.team.name} {case.name}: {record.status}")
+                    self._stop_if_hopeless(record)
+                    if self._sentinel:
+                        self._sentinel.case_done()
+
+    def _warm_up(self, trial: Trial, turns: Sequence[Turn]) -> None:
+        if self._protocol.warm_up:
+            for submission in self._submissions:
+                case = next((case for case, teams in turns if submission in teams), None)
+                if case is not None:
+                    with staged_case(case, self._folder.work) as file:
+                        trial.warm_up(submission, case, file)
+
+    def _tick(self) -> None:
+        if self._sentinel:
+            self._sentinel.tick()
 
     def carried(self) -> dict[str, str]:
         """Return for each team that found state of earlier cases what that was, in one line."""
@@ -93,7 +134,7 @@ class Schedule:
             counts[submission.team.name] = Counter(record.status for record in records.values())
         return counts
 
-    def _turns(self) -> Iterator[tuple[Case, list[Submission]]]:
+    def _turns(self) -> Iterator[Turn]:
         """Yield each case with the submissions that still have to run it, in their order."""
         finished = {
             submission.team.name: {
@@ -119,7 +160,7 @@ class Schedule:
 
     def _key(self, submission: Submission, case: Case) -> ResumeKey:
         digest = self._digests[case.name]
-        return key_of(self._runner.name, submission, case, digest, self._protocol)
+        return key_of(self._lanes[0].name, submission, case, digest, self._protocol)
 
     def _has_mask_if_ok(self, submission: Submission, record: CaseRecord) -> bool:
         mask = self._place(submission).mask(record.case)

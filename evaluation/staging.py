@@ -72,10 +72,19 @@ def fresh_folders(work: Path, file: Path, owner: tuple[int, int] | None) -> Iter
     The outputs folder is given to ``owner`` (uid, gid) where we may do that, and is otherwise open
     to all.
     """
+    with empty_folders(work, owner) as folders:
+        shutil.copyfile(file, folders.inputs / file.name)
+        (folders.inputs / file.name).chmod(0o644)
+        yield folders
+
+
+@contextmanager
+def empty_folders(work: Path, owner: tuple[int, int] | None) -> Iterator[Folders]:
+    """Yield new folders without any input; see fresh_folders."""
     work.mkdir(parents=True, exist_ok=True)
     base = Path(tempfile.mkdtemp(prefix="run-", dir=work))
     try:
-        yield _make_folders(base, file, owner)
+        yield _make_folders(base, owner)
     finally:
         remove_tree(base)
 
@@ -109,13 +118,11 @@ def _remove_files(paths: list[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _make_folders(base: Path, file: Path, owner: tuple[int, int] | None) -> Folders:
+def _make_folders(base: Path, owner: tuple[int, int] | None) -> Folders:
     folders = Folders(base / "inputs", base / "outputs", base / "work")
     for folder in (folders.inputs, folders.outputs, folders.work):
         folder.mkdir()
         folder.chmod(0o755)
-    shutil.copyfile(file, folders.inputs / file.name)
-    (folders.inputs / file.name).chmod(0o644)
     _hand_over(folders.outputs, owner)
     return folders
 

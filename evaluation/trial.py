@@ -2,6 +2,8 @@
 
 import hashlib
 import logging
+import platform
+import statistics
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -42,6 +44,10 @@ class Finished:
     run: CaseRun | None = None
     mask: Path | None = None
     carried: CarriedState | None = None
+    walls_s: tuple[float, ...] = ()
+    """Of all runs, in order."""
+    masks: frozenset[str] = frozenset()
+    """Digests of the masks of all runs."""
 
 
 class Trial:
@@ -63,13 +69,33 @@ class Trial:
         place.mask(case.name).unlink(missing_ok=True)
         for _ in range(ATTEMPTS):
             try:
-                finished = self._run_and_take(submission, case, file, place)
+                finished = self._repeat(submission, case, file, place)
                 break
             except (HarnessFault, OSError) as error:
                 logger.warning("%s, %s: %s", submission.team.name, case.name, error)
                 finished = Finished(Outcome(Status.HARNESS_FAULT, one_line(str(error))))
         key = key_of(self._runner.name, submission, case, digest, self._protocol)
         return _record(case, finished, started_at, key)
+
+    def warm_up(self, submission: Submission, case: Case, file: Path) -> None:
+        """Run a case as often as the protocol says and forget it; faults show in the timed run."""
+        for _ in range(self._protocol.warm_up):
+            with fresh_folders(self._work, file, self._protocol.owner) as folders:
+                self._runner.run_case(submission, case.name, folders)
+
+    def _repeat(
+        self, submission: Submission, case: Case, file: Path, place: TeamFolder
+    ) -> Finished:
+        """Run a case as often as the protocol says; the first run that fails is the case's end."""
+        walls_s: list[float] = []
+        masks: set[str] = set()
+        for _ in range(self._protocol.repeats):
+            finished = self._run_and_take(submission, case, file, place)
+            walls_s.append(finished.run.wall_s if finished.run else 0.0)
+            if finished.mask is None:
+                break
+            masks.add(digest_of(finished.mask))
+        return replace(finished, walls_s=tuple(walls_s), masks=frozenset(masks))
 
     def _run_and_take(
         self, submission: Submission, case: Case, file: Path, place: TeamFolder
@@ -119,16 +145,21 @@ def _record(case: Case, finished: Finished, started_at: str, key: ResumeKey) -> 
         reason=finished.outcome.reason,
         exit_code=run.exit_code if run else None,
         oom_killed=run.oom_killed if run else False,
-        wall_s=round(run.wall_s, 6) if run else None,
+        wall_s=round(_counting_wall_s(finished), 6) if run else None,
         started_at=started_at,
         runner=key.runner,
         submission=key.submission,
         case_sha256=key.case_sha256,
         protocol_sha256=key.protocol_sha256,
+        host=platform.node(),
     )
     if run is not None:
         record = replace(
             record,
+            wall_runs_s=tuple(round(wall_s, 6) for wall_s in finished.walls_s),
+            wall_spread_s=_spread(finished.walls_s),
+            masks_differ=len(finished.masks) > 1 if len(finished.walls_s) > 1 else None,
+            cpuset=run.cpuset,
             limits=run.limits,
             cpu_s=None if run.cpu_s is None else round(run.cpu_s, 6),
             peak_bytes=run.peak_bytes,
@@ -146,3 +177,14 @@ def _record(case: Case, finished: Finished, started_at: str, key: ResumeKey) -> 
         return record
     size = finished.mask.stat().st_size
     return replace(record, mask_bytes=size, mask_sha256=digest_of(finished.mask))
+
+
+def _counting_wall_s(finished: Finished) -> float:
+    """Return the median of a case that is ok, and of another the time of the run that failed."""
+    if finished.outcome.status is Status.OK:
+        return statistics.median(finished.walls_s)
+    return finished.walls_s[-1]
+
+
+def _spread(walls_s: tuple[float, ...]) -> float | None:
+    return round(max(walls_s) - min(walls_s), 6) if len(walls_s) > 1 else None

@@ -90,6 +90,7 @@ def run_team(tmp_path: Path) -> Callable[..., RunResult]:
 
     def run(source: str | Path, *flags: str) -> RunResult:
         words = ["run", "--team", f"team={source}", "--cases", str(tmp_path / "cases")]
+        words += ["--start-up-runs", "0", "--sentinel", "0"]  # tests of these ask for them
         exit_code = main([*words, "--out", str(tmp_path / "run"), *flags])
         folder = tmp_path / "run" / "team"
         return RunResult(exit_code, folder, read_records(folder / "records.jsonl"))

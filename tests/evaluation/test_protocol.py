@@ -73,7 +73,7 @@ def test_a_file_of_ones_own_is_named_after_itself_and_flags_override_it(tmp_path
         ("read-only-root = 'yes'", "read-only-root: expected true or false, found 'yes'"),
         ("pids = true", "pids: expected N, found True"),
         ("pids = ", "expected a TOML file"),
-        ("repeats = 3\nkeep-folders = true", "repeats: expected 1 with keep-folders"),
+        ("repeats = 3\nkeep-folders = true", "repeats, jobs: expected 1 with keep-folders"),
     ],
 )
 def test_a_file_that_says_nothing_sensible_is_refused(
