@@ -79,8 +79,8 @@ def _head(data: ReportData) -> str:
         notes.append(f'<p class="note {kind}" data-runner="{escape(runner)}">{who} {text}.</p>')
     if data.drift is not None and data.drift > DRIFT_THRESHOLD:
         notes.append(
-            f'<p class="note warn">The machine drifted: the same work took {100 * data.drift:.0f} % '
-            "longer at one time of the run than at another. Read the seconds accordingly.</p>"
+            '<p class="note warn">The machine drifted: the times of the same work spread by '
+            f"{100 * data.drift:.0f} %. Read the seconds accordingly.</p>"
         )
     if data.unscored:
         names = ", ".join(escape(case) for case in data.unscored)
