@@ -13,6 +13,7 @@ from typing import Self
 
 from evaluation.cgroups import Cgroup, CgroupLimits, Usage
 from evaluation.errors import LimitError
+from evaluation.network_witness import NetworkWitness
 from evaluation.quota import Quota, Written
 
 FIRST_LOOK_S = 0.001
@@ -45,6 +46,9 @@ class CaseWatch:
         """What was too much in the outputs; the container has been killed for it."""
         self._find, self._check, self._quota, self._kill = find, check, quota, kill
         self._sampled = sampled
+        self.network_attempts: int | None = None
+        """Packets for which it had no route out; None if nobody could see."""
+        self._network = NetworkWitness()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -60,6 +64,8 @@ class CaseWatch:
     ) -> None:
         self._over.set()
         self._thread.join()
+        self.network_attempts = self._network.attempts()
+        self._network.close()
 
     def measure(self) -> Written:
         """Return what lies in the outputs; whatever is too much counts, though it came late."""
@@ -75,7 +81,9 @@ class CaseWatch:
             if not settled:
                 settled = self._see_limits()
                 wrong_since = wrong_since or (now if self.limits else 0.0)
-            if settled or now > began + SETTLE_S:
+            if not self._network.is_attached and (cgroup := self._find()):
+                self._network.attach(cgroup.processes())
+            if (settled and self._network.is_attached) or now > began + SETTLE_S:
                 pause = LATER_LOOK_S
             if now >= measured + LATER_LOOK_S:
                 measured = now

@@ -70,6 +70,13 @@ class Cgroup:
         except (OSError, ValueError):
             return None
 
+    def processes(self) -> list[int]:
+        """Return the ids of its processes now."""
+        try:
+            return [int(word) for word in self._read("memory", "cgroup.procs").split()]
+        except (OSError, ValueError):
+            return []
+
     def usage(self) -> Usage:
         """Return what can be read of its use."""
         if self.version == 2:

@@ -83,6 +83,8 @@ class CaseRun:
     """Processor time of all its processes, by the kernel."""
     peak_bytes: int | None = None
     """Most memory in use at once, with page cache and tmpfs, by the kernel."""
+    network_attempts: int | None = None
+    """Packets that it had no route for; None if nobody could see."""
     written_bytes: int | None = None
     """What lay in its writable places at the end."""
 

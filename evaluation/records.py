@@ -59,6 +59,7 @@ class CaseRecord:
     """As read back from engine and kernel; None where nothing enforces any."""
     cpu_s: float | None = None
     peak_bytes: int | None = None
+    network_attempts: int | None = None
     written_bytes: int | None = None
     """See CaseRun; None where the kernel does not tell."""
     carried_files: int | None = None

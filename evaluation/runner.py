@@ -180,6 +180,7 @@ class DockerRunner:
             peak_bytes=usage.peak_bytes,
             written_bytes=watch.measure().size_bytes + self._layer_bytes(container),
             excess=watch.excess,
+            network_attempts=watch.network_attempts,
             cpuset=self._cpuset,
         )
 

@@ -163,6 +163,7 @@ def _record(case: Case, finished: Finished, started_at: str, key: ResumeKey) -> 
             limits=run.limits,
             cpu_s=None if run.cpu_s is None else round(run.cpu_s, 6),
             peak_bytes=run.peak_bytes,
+            network_attempts=run.network_attempts,
             written_bytes=run.written_bytes,
         )
     if carried is not None:

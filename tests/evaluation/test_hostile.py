@@ -162,7 +162,7 @@ ATTACKS: dict[str, tuple[str, Status]] = {
         "date -s 2001-01-01 2>&1 | grep -q 'not permitted' || exit 7\n" + COPY_MASK,
         Status.OK,
     ),
-    "network": ("wget -T 1 -q -O /dev/null http://192.0.2.1/ || exit 5", Status.CRASH),
+    "network": ("nc -w 1 192.0.2.1 80 || exit 5", Status.CRASH),
     "input": ("for f in inputs/*; do echo x > $f || exit 6; done", Status.CRASH),
     "thief": ("cat ../*/outputs/* ../../*/masks/* || exit 8", Status.CRASH),
     "escape": ("ln -s /etc outputs/etc; ln -s / outputs/root; exit 4", Status.CRASH),
