@@ -6,11 +6,12 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from evaluation.dataset import Case, read_cases
 from evaluation.errors import EvaluationError
@@ -26,11 +27,13 @@ from evaluation.measuring import (
 from evaluation.outcomes import Status
 from evaluation.protocol import Protocol
 from evaluation.protocol_options import add_protocol_arguments, protocol_from
+from evaluation.remote import RemoteTrial, Workers, check_protocol
 from evaluation.run_folder import RunFolder, write_json
 from evaluation.runner import DockerRunner
 from evaluation.runners import Runner, runners
 from evaluation.schedule import Schedule
-from evaluation.teams import Submission, parse_build_args, parse_teams
+from evaluation.teams import Submission, Team, parse_build_args, parse_teams
+from evaluation.trial import Trial
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "docker", "process"),
         default="auto",
         help="auto: docker if an engine answers, else process (folders only, not isolated)",
+    )
+    parser.add_argument(
+        "--scheduler",
+        default="",
+        metavar="ADDRESS",
+        help="run on the workers of this Dask scheduler, such as tcp://10.0.0.1:8786",
     )
     parser.add_argument(
         "--build-arg",
@@ -89,6 +98,8 @@ def execute(args: argparse.Namespace) -> int:
     teams = parse_teams(args.team)
     build_args = parse_build_args(args.build_arg)
     cases = read_cases(args.cases)
+    if args.scheduler:
+        return _execute_remotely(args.scheduler, teams, cases, protocol, args.out)
     with (
         RunFolder(args.out) as folder,
         _stoppable(),
@@ -100,11 +111,28 @@ def execute(args: argparse.Namespace) -> int:
             start_up = _start_up(runner, submissions[-1], protocol, folder, args.start_up_runs)
             describe_team(folder, submissions[-1], runner, protocol, cases, start_up)
         sentinel = _sentinel(runner, submissions[0], protocol, folder, args.sentinel)
-        schedule = Schedule(folder, lanes, protocol, submissions, cases, sentinel)
+        trials = [Trial(lane, protocol, folder.work) for lane in lanes]
+        schedule = Schedule(folder, trials, runner.name, protocol, submissions, cases, sentinel)
         schedule.run(runner.clear_leftovers)
         _tell_drift(folder)
         for name, line in schedule.carried().items():
             logger.warning("%s: %s", name, line)
+        return summarise(schedule.counts(), len(cases) * len(teams))
+
+
+def _execute_remotely(
+    scheduler: str, teams: Sequence[Team], cases: Sequence[Case], protocol: Protocol, out: Path
+) -> int:
+    """Run on the workers of a Dask scheduler; as execute otherwise."""
+    check_protocol(protocol, teams)
+    with RunFolder(out) as folder, _stoppable(), closing(Workers(scheduler)) as workers:
+        hosts = workers.describe()
+        submissions = [workers.prepare(team) for team in teams]
+        for submission in submissions:
+            describe_team(folder, submission, None, protocol, cases, workers=hosts)
+        trials = [RemoteTrial(workers, address, protocol) for address in workers.addresses]
+        schedule = Schedule(folder, trials, DockerRunner.name, protocol, submissions, cases)
+        schedule.run(workers.close)
         return summarise(schedule.counts(), len(cases) * len(teams))
 
 
@@ -128,12 +156,13 @@ def summarise(counts: Mapping[str, Counter[Status]], expected: int) -> int:
 def describe_team(
     folder: RunFolder,
     submission: Submission,
-    runner: Runner,
+    runner: Runner | None,
     protocol: Protocol,
     cases: Sequence[Case],
     start_up: StartUp | None = None,
+    workers: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write ``team.json``."""
+    """Write ``team.json``; without a runner here, ``workers`` with their hardware run the cases."""
     place = folder.team(submission.team.name)
     place.create()
     description = {
@@ -141,7 +170,7 @@ def describe_team(
         "team": submission.team.name,
         "source_kind": submission.team.kind.value,
         "source": submission.team.source,
-        "runner": runner.name,
+        "runner": runner.name if runner else DockerRunner.name,
         "reference": submission.reference,
         "digest": submission.digest,
         "size_bytes": submission.size_bytes,
@@ -150,7 +179,8 @@ def describe_team(
         "protocol": asdict(protocol),
         "protocol_sha256": protocol.digest,
         "host": describe_host(),
-        "versions": describe_versions() | runner.describe(),
+        "versions": describe_versions() | (runner.describe() if runner else {}),
+        "workers": list(workers),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(place.description, description)

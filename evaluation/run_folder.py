@@ -133,10 +133,15 @@ def _lock(descriptor: int) -> bool:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file that appears whole or not at all, flushed to disk."""
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
+    write_bytes(path, f"{text}\n".encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all, flushed to disk."""
     part = path.with_name(f".{path.name}.part")
-    with part.open("w") as stream:
-        json.dump(content, stream, indent=2, sort_keys=True, ensure_ascii=False)
-        stream.write("\n")
+    with part.open("wb") as stream:
+        stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(part, path)

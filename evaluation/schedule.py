@@ -9,6 +9,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol as Interface
 
 from evaluation.carried_state import summarise_carried
 from evaluation.dataset import Case, digest_of
@@ -22,12 +24,24 @@ from evaluation.records import CaseRecord, RecordLog, ResumeKey, last_records, r
 from evaluation.run_folder import RunFolder, TeamFolder
 from evaluation.staging import staged_case
 from evaluation.teams import Submission
-from evaluation.trial import CaseRunner, Trial, key_of
+from evaluation.trial import key_of
 
 logger = logging.getLogger(__name__)
 
 MOST_FAULTS_IN_A_ROW = 3
 """So many harness faults one after the other mean that the engine or the disk is gone."""
+
+
+class AnyTrial(Interface):
+    """What runs one case of one team: a Trial on this machine or on another."""
+
+    def run(
+        self, submission: Submission, case: Case, digest: str, file: Path, place: TeamFolder
+    ) -> CaseRecord:
+        """Run one case and return its record."""
+
+    def warm_up(self, submission: Submission, case: Case, file: Path) -> None:
+        """Run a case as often as the protocol says and forget it."""
 
 
 Turn = tuple[Case, list[Submission]]
@@ -40,15 +54,17 @@ class Schedule:
     def __init__(
         self,
         folder: RunFolder,
-        lanes: Sequence[CaseRunner],
+        trials: Sequence[AnyTrial],
+        runner: str,
         protocol: Protocol,
         submissions: Sequence[Submission],
         cases: Sequence[Case],
         sentinel: Sentinel | None = None,
     ) -> None:
-        """Run with the runners in ``lanes``, as many cases at once as there are."""
+        """Run with all of ``trials`` at once; ``runner`` is the name of what runs containers."""
         self._folder = folder
-        self._lanes = lanes
+        self._trials = trials
+        self._runner = runner
         self._protocol = protocol
         self._submissions = submissions
         self._cases = cases
@@ -70,7 +86,6 @@ class Schedule:
             logger.info("%d of %d cases are recorded already", total - count, total)
         if not count:
             return
-        trials = [Trial(lane, self._protocol, self._folder.work) for lane in self._lanes]
         with ExitStack() as stack:
             logs = {
                 submission.team.name: stack.enter_context(
@@ -78,18 +93,18 @@ class Schedule:
                 )
                 for submission in self._submissions
             }
-            self._warm_up(trials[0], open_turns)
+            self._warm_up(self._trials[0], open_turns)
             progress = stack.enter_context(Progress("run", count))
             self._tick()
 
-            def do(trial: Trial, turn: Turn) -> None:
+            def do(trial: AnyTrial, turn: Turn) -> None:
                 self._do_turn(trial, turn, logs, progress)
 
-            work_off(open_turns, trials, do, self._stop, clear)
+            work_off(open_turns, self._trials, do, self._stop, clear)
             self._tick()
 
     def _do_turn(
-        self, trial: Trial, turn: Turn, logs: Mapping[str, RecordLog], progress: Progress
+        self, trial: AnyTrial, turn: Turn, logs: Mapping[str, RecordLog], progress: Progress
     ) -> None:
         case, submissions = turn
         with staged_case(case, self._folder.work) as file:
@@ -105,7 +120,7 @@ class Schedule:
                     if self._sentinel:
                         self._sentinel.case_done()
 
-    def _warm_up(self, trial: Trial, turns: Sequence[Turn]) -> None:
+    def _warm_up(self, trial: AnyTrial, turns: Sequence[Turn]) -> None:
         if self._protocol.warm_up:
             for submission in self._submissions:
                 case = next((case for case, teams in turns if submission in teams), None)
@@ -160,7 +175,7 @@ class Schedule:
 
     def _key(self, submission: Submission, case: Case) -> ResumeKey:
         digest = self._digests[case.name]
-        return key_of(self._lanes[0].name, submission, case, digest, self._protocol)
+        return key_of(self._runner, submission, case, digest, self._protocol)
 
     def _has_mask_if_ok(self, submission: Submission, record: CaseRecord) -> bool:
         mask = self._place(submission).mask(record.case)

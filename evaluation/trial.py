@@ -135,6 +135,12 @@ def key_of(
     return ResumeKey(case.name, runner, submission.digest, digest, protocol.digest)
 
 
+def fault_record(case: Case, key: ResumeKey, reason: str) -> CaseRecord:
+    """Return the record of a case that could not be run."""
+    fault = Finished(Outcome(Status.HARNESS_FAULT, one_line(reason)))
+    return _record(case, fault, datetime.now(UTC).isoformat(timespec="milliseconds"), key)
+
+
 def _record(case: Case, finished: Finished, started_at: str, key: ResumeKey) -> CaseRecord:
     run, carried = finished.run, finished.carried
     record = CaseRecord(
