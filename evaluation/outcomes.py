@@ -68,6 +68,8 @@ class CaseRun:
     """128 + n for death by signal n; None if the container never ran."""
     log: bytes
     """Standard output and error, shortened to the protocol's ``log_limit_bytes``."""
+    turnaround_s: float | None = None
+    """With making and removing the container, which ``docker run --rm`` takes as well."""
     timed_out: bool = False
     oom_killed: bool = False
     """Whether the kernel killed any of its processes for memory, as the engine reports it."""

@@ -50,6 +50,8 @@ class CaseRecord:
     """All timed runs, in order; ``wall_s`` is their median."""
     wall_spread_s: float | None = None
     """Longest less shortest of several; None of one."""
+    turnaround_s: float | None = None
+    """Of the last run, with making and removing its container: what the official script times."""
     masks_differ: bool | None = None
     """Whether repeated runs gave different masks; None after one run."""
     cpuset: str = ""

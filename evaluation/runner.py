@@ -100,6 +100,7 @@ class DockerRunner:
         self, submission: Submission, case: str, folders: Folders, command: Sequence[str]
     ) -> CaseRun:
         """Run any command in place of the protocol's, under the same limits."""
+        began = time.monotonic()
         parent = f"{self._cgroups}-{uuid.uuid4().hex[:8]}" if self._has_parents else ""
         container = ""
         try:
@@ -115,7 +116,7 @@ class DockerRunner:
                     Cgroup(parent).remove()
         except ENGINE_FAILURES as error:
             raise HarnessFault(f"{case}: Docker Engine failed: {error}") from error
-        return run
+        return replace(run, turnaround_s=time.monotonic() - began)
 
     def close(self) -> None:
         """Close the connection."""

@@ -165,6 +165,7 @@ def _record(case: Case, finished: Finished, started_at: str, key: ResumeKey) -> 
             wall_runs_s=tuple(round(wall_s, 6) for wall_s in finished.walls_s),
             wall_spread_s=_spread(finished.walls_s),
             masks_differ=len(finished.masks) > 1 if len(finished.walls_s) > 1 else None,
+            turnaround_s=None if run.turnaround_s is None else round(run.turnaround_s, 6),
             cpuset=run.cpuset,
             limits=run.limits,
             cpu_s=None if run.cpu_s is None else round(run.cpu_s, 6),

@@ -184,6 +184,7 @@ def test_none_costs_another_team_a_case(
     words = [word for team in teams for word in ("--team", team)]
     words += ["--cases", str(tmp_path / "cases"), "--out", str(tmp_path / "run")]
     limits = ["--memory", "128m", "--time-limit", "3", "--log-limit", "100k"]
+    limits += ["--start-up-runs", "0", "--sentinel", "0"]
     assert main(["run", *words, *limits]) == 0
 
     def history(team: str) -> list[CaseRecord]:

@@ -229,6 +229,7 @@ def test_a_killed_harness_leaves_a_container_that_the_next_start_removes(
         make_case(f"2DBox_US_{number}")
     image = make_image("sleep 0.2\n" + COPY_MASK)
     words = ["run", "--team", f"team={image}", "--cases", str(tmp_path / "cases")]
+    words += ["--start-up-runs", "0", "--sentinel", "0"]
     command = [sys.executable, "-m", "evaluation", *words, "--out", str(tmp_path / "run")]
     with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL) as harness:
         records = tmp_path / "run" / "team" / "records.jsonl"
