@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evaluation.carried_state import summarise_carried
 from evaluation.errors import ReportError
 from evaluation.leaderboard import Board, build_boards, complete
 from evaluation.measuring import drift, read_ticks
 from evaluation.ranking import LEADERBOARD_FILE, read_leaderboard, read_scores
-from evaluation.records import read_records
+from evaluation.records import last_records, read_records
 from evaluation.run_folder import TeamFolder
 from evaluation.score_tables import NO_TRUTH, SCORES_FILE, ScoreRow
 
@@ -103,6 +104,9 @@ def read_team(folder: Path) -> TeamInfo:
         if not isinstance(description, dict):
             raise ReportError(f"{places.description}: expected an object, found a list or value")
     records = read_records(places.records)
+    carried = summarise_carried(last_records(records).values())
+    if carried:
+        description["carried"] = carried
     starts = sorted(record.started_at for record in records)
     runners = {record.runner for record in records} or {UNKNOWN_RUNNER}
     files = [folder / SCORES_FILE, places.records, places.description]

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from requests.exceptions import ReadTimeout
 
 from evaluation.kernel_log import is_readable
 from evaluation.logs import DROPPED_NOTE
 from evaluation.outcomes import Status
-from evaluation.runner import LOCK_LABEL
+from evaluation.runner import LOCK_LABEL, DockerRunner
 from tests.evaluation.conftest import mask_bytes
 
 pytestmark = pytest.mark.docker
@@ -242,6 +243,27 @@ def test_a_killed_harness_leaves_a_container_that_the_next_start_removes(
     assert {record.status for record in result.history} == {Status.OK}
     assert not containers_of(engine, tmp_path)
     assert not (tmp_path / "run" / ".work").exists()
+
+
+def test_an_engine_that_hangs_once_costs_nothing(
+    make_image: Factory, make_case: Factory, run_team: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_case()
+    image, observe, hangs = make_image(), DockerRunner._observe, [True]
+
+    def hang_once(self: DockerRunner, *words: Any) -> Any:
+        if hangs.pop() if hangs else False:
+            raise ReadTimeout("no answer in 120 s")
+        return observe(self, *words)
+
+    monkeypatch.setattr(DockerRunner, "_observe", hang_once)
+    result = run_team(image)
+    assert result.only.status is Status.OK
+    monkeypatch.setattr(DockerRunner, "_observe", lambda *_: hangs.append(True) or hang_once(*_))
+    make_case("2DBox_US_2")
+    record = run_team(image).records["2DBox_US_2"]
+    assert record.status is Status.HARNESS_FAULT
+    assert "no answer in 120 s" in record.reason
 
 
 def test_ctrl_c_removes_the_container(
