@@ -22,6 +22,9 @@ FIRST_LOOK_S = 0.001
 LATER_LOOK_S = 0.1
 """Time between two looks afterwards: what a container can write meanwhile is beyond its quota."""
 
+ATTACH_S = 1.0
+"""The container's network is looked for this long in short steps; without root it is never seen."""
+
 SETTLE_S = 5.0
 """A container whose limits are wrong this long after its cgroup came to be is killed."""
 
@@ -83,7 +86,8 @@ class CaseWatch:
                 wrong_since = wrong_since or (now if self.limits else 0.0)
             if not self._network.is_attached and (cgroup := self._find()):
                 self._network.attach(cgroup.processes())
-            if (settled and self._network.is_attached) or now > began + SETTLE_S:
+            hurry_s = ATTACH_S if settled else SETTLE_S
+            if (settled and self._network.is_attached) or now > began + hurry_s:
                 pause = LATER_LOOK_S
             if now >= measured + LATER_LOOK_S:
                 measured = now
