@@ -3,7 +3,8 @@
     python benchmarks/kill_nine.py --image medsam-laptop:latest
 
 A run of 200 cases whose command does nothing is killed 20 times, each time resumed, and then
-finished.  Bar: every case has exactly one record, and no container, cgroup or folder is left.
+finished.  Bar: every case has exactly one record, and no container and no work folder is
+left (cgroups are not looked at).
 """
 
 import argparse
