@@ -63,6 +63,9 @@ class ModelSpec:
     first run cheap."""
     threshold: float = 0.0
     """2D: a pixel belongs to the object where its logit is above this; 3D: see VolumeRule."""
+    ellipse_prior: float = 0.0
+    """2D: added to the logits in the middle of the box, falling to 0 on the inscribed ellipse and
+    to minus this outside; for modalities whose objects are nearly ellipses."""
     clip_to_box: bool = False
     """2D: cut the mask at the box.  In 3D it always is."""
     volume: VolumeRule = VolumeRule()
@@ -176,6 +179,7 @@ _AT_LEAST: Mapping[str, float] = {
     "input_size": 1,
     "boxes_at_once": 1,
     "box_growth": 0,
+    "ellipse_prior": 0,
     "side": 1,
     "margin": 0,
     "max_aspect": 1,

@@ -13,7 +13,7 @@ from inference.case import Case, check_boxes, label_type, make_case
 from inference.engine import Array, EngineSettings, Graph, compile_graph
 from inference.errors import CaseError
 from inference.modality import UNKNOWN
-from inference.postprocess import Mask, draw_mask, paint, sample_mask
+from inference.postprocess import Mask, add_ellipse, draw_mask, paint, sample_mask
 from inference.preprocess import Frame, encoder_input
 from inference.prompt import box_edges, box_regions
 from inference.resample import Rect, resample
@@ -91,6 +91,10 @@ class Model:
     def _threshold(self, prompt: Prompt) -> float:
         return self.spec.volume.threshold if prompt.in_volume else self.spec.threshold
 
+    def _with_prior(self, logits: Array, covers: Rect, prompt: Prompt) -> Array:
+        weight = 0.0 if prompt.in_volume else self.spec.ellipse_prior
+        return add_ellipse(logits, covers, prompt.edges, weight) if weight else logits
+
     def _answer(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
         """At most ``boxes_at_once`` prompts: the last is repeated to fill the batch, its copies are
         dropped."""
@@ -114,7 +118,13 @@ class Model:
         logits = self.decoder.run(inputs)
         shape = (frame.height, frame.width)
         return [
-            draw_mask(logits[i], covers[i], shape, self._threshold(p), p.keep)
+            draw_mask(
+                self._with_prior(logits[i], covers[i], p),
+                covers[i],
+                shape,
+                self._threshold(p),
+                p.keep,
+            )
             for i, p in enumerate(prompts)
         ]
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
-from inference.postprocess import Mask, draw_mask, paint, sample_mask
+from inference.postprocess import Mask, add_ellipse, draw_mask, paint, sample_mask
 
 MASKS = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=6))
 
@@ -118,3 +118,13 @@ def test_an_empty_mask_paints_nothing():
     labels = np.zeros((3, 3), np.uint8)
     paint(labels, Mask(9, 9, np.zeros((0, 0), bool)), 1)
     assert not labels.any()
+
+
+def test_the_ellipse_prior_is_one_in_the_middle_nothing_on_the_ellipse_and_bounded_outside():
+    flat = np.zeros((8, 8), np.float32)
+    added = add_ellipse(flat, (0.0, 0.0, 8.0, 8.0), (1.5, 2.5, 5.5, 6.5), 2.0)
+    assert added[4, 3] == 2.0  # pixel (3, 4) has its centre in the box's middle, (3.5, 4.5)
+    assert added[4, 5] == 0.0 and added[6, 3] == 0.0  # centres on the box's sides, (5.5, 4.5)
+    assert added[4, 4] == 1.5  # half way: 2 * (1 - 0.5 ** 2)
+    assert added.min() == -2.0
+    assert not flat.any()

@@ -253,3 +253,12 @@ def test_only_the_model_that_answers_is_loaded(fake_engine):
     assert fake_engine.compiled == [("encoder.onnx", 1), ("decoder.onnx", 1)]
     assert segmenter.model("OCT").spec is other
     assert segmenter.model("PET") is segmenter.model("CT")
+
+
+def test_an_ellipse_prior_cuts_corners_in_pictures_only(bright):
+    picture = np.full((16, 16), 200, np.uint8)
+    segmenter = bright(ellipse_prior=1000.0)
+    labels = segmenter.segment(picture, [[2, 2, 13, 13]])
+    assert labels[8, 8] and not labels[2, 2] and not labels[13, 13]
+    volume = segmenter.segment_volume(np.stack([picture] * 3), [[2, 2, 0, 13, 13, 2]])
+    assert volume[1, 3, 3]
