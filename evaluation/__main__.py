@@ -1,4 +1,4 @@
-"""Command line of the harness: ``python -m evaluation {run,score,rank,report,all}``."""
+"""Command line of the harness: ``python -m evaluation COMMAND``."""
 
 import argparse
 import importlib
@@ -14,6 +14,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("evaluation.scores", "score the masks of a run against the truth"),
     "rank": ("evaluation.ranking", "turn the scores of one or more runs into a leaderboard"),
     "report": ("evaluation.report", "write one self-contained HTML page from stored results"),
+    "check": ("evaluation.check", "what a participant runs before submitting: a page of verdicts"),
+    "selftest": ("evaluation.selftest", "score submissions whose scores are known beforehand"),
     "all": ("evaluation.pipeline", "run, score, rank and report, one after the other"),
 }
 """Sub-command -> the module with its ``add_arguments`` and ``execute``, and its line in the help.

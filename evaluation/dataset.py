@@ -8,6 +8,7 @@ case is 2D or 3D is decided by its arrays: the official scripts go by the prefix
 
 import hashlib
 import io
+import math
 import re
 import zipfile
 import zlib
@@ -64,6 +65,10 @@ class Case:
     """2 or 3."""
     has_truth: bool
     """Whether the file holds ``gts``, which no submission may see."""
+    shape: tuple[int, ...]
+    """Of the image without colours, (H, W) or (D, H, W): the shape that a mask must have."""
+    boxes: int | None
+    """How many boxes it has; None without ``boxes``."""
 
 
 def read_cases(folder: Path) -> list[Case]:
@@ -94,13 +99,17 @@ def read_case(path: Path) -> Case:
     headers = array_headers(path)
     if "imgs" not in headers:
         raise DatasetError(f"{path.name}: expected key imgs, found {', '.join(headers) or 'none'}")
+    image = headers["imgs"][0]
     boxes = headers["boxes"][0] if "boxes" in headers else None
+    dimensions = dimensions_of(image, boxes)
     return Case(
         name=path.stem,
         path=path,
         modality=modality_of(path.stem),
-        dimensions=dimensions_of(headers["imgs"][0], boxes),
+        dimensions=dimensions,
         has_truth="gts" in headers,
+        shape=image[:dimensions],
+        boxes=None if boxes is None else math.prod(boxes[:-1]),
     )
 
 

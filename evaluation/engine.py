@@ -46,6 +46,14 @@ def connect(timeout_s: int = ENGINE_TIMEOUT_S) -> Engine:
     return client
 
 
+def cgroup_driver(engine: Engine) -> str:
+    """Return how the engine makes cgroups: ``cgroupfs`` or ``systemd``."""
+    try:
+        return str(engine.info()["CgroupDriver"])
+    except ENGINE_FAILURES as error:
+        raise EngineError(f"Docker Engine does not describe itself: {error}") from error
+
+
 def _probe(host: str) -> None:
     """Raise OSError if nobody listens on a local socket; the SDK would leave its own one open."""
     if host.startswith("unix://"):

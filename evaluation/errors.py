@@ -8,9 +8,14 @@
     ├── TeamError              a team cannot be made runnable
     │   └── BuildError         its Dockerfile does not build; ends with the end of the build log
     ├── EngineError            Docker Engine is missing, silent or refuses
+    ├── LimitError             a limit was asked for and is not in force: nothing may be timed
     ├── HarnessFault           a case could not be run, and that is not the submission's doing
     ├── OutputError            a submission's output file cannot be accepted
-    │   └── MissingOutputError there is none
+    │   ├── MissingOutputError there is none
+    │   ├── TooLargeError      there is more than the quota
+    │   ├── WrongShapeError    the mask is not of the image's shape
+    │   ├── WrongTypeError     its values are no labels
+    │   └── UnknownLabelsError it has labels that no box has
     ├── RecordError            a run folder is in use, or not what this version writes
     ├── ScoreError             masks cannot be scored against the truth
     ├── RankError              scores cannot be turned into a leaderboard
@@ -50,6 +55,10 @@ class EngineError(EvaluationError):
     """Docker Engine is missing, does not answer, or refuses the request."""
 
 
+class LimitError(EvaluationError):
+    """A container ran under other limits than the protocol's."""
+
+
 class HarnessFault(EvaluationError):
     """A case could not be run, and not through the submission; it is run again on resume."""
 
@@ -60,6 +69,22 @@ class OutputError(EvaluationError):
 
 class MissingOutputError(OutputError):
     """There is no output file of that name."""
+
+
+class TooLargeError(OutputError):
+    """More was written than the protocol's quota allows."""
+
+
+class WrongShapeError(OutputError):
+    """The mask does not have the shape of the image."""
+
+
+class WrongTypeError(OutputError):
+    """The mask's values are no labels: not integers, or below 0."""
+
+
+class UnknownLabelsError(OutputError):
+    """The mask has labels above the number of boxes."""
 
 
 class RecordError(EvaluationError):

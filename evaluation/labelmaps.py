@@ -21,8 +21,8 @@ from evaluation.outcomes import Status
 
 MISSING = str(Status.MISSING_OUTPUT)
 UNREADABLE = str(Status.UNREADABLE_OUTPUT)
-WRONG_SHAPE = "wrong shape"
-WRONG_TYPE = "wrong type"
+WRONG_SHAPE = str(Status.WRONG_SHAPE)
+WRONG_TYPE = str(Status.WRONG_TYPE)
 """What can be wrong with a mask; the values are statuses of a case in scores.csv."""
 
 _READ_FAULTS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)

@@ -9,7 +9,15 @@ missing output. A run that exits with an error is not ok, whatever it left behin
 from dataclasses import dataclass
 from enum import StrEnum
 
-from evaluation.errors import MissingOutputError, OutputError
+from evaluation.errors import (
+    MissingOutputError,
+    OutputError,
+    TooLargeError,
+    UnknownLabelsError,
+    WrongShapeError,
+    WrongTypeError,
+)
+from evaluation.limits import LimitsInForce
 
 
 class Status(StrEnum):
@@ -18,6 +26,10 @@ class Status(StrEnum):
     OK = "ok"
     MISSING_OUTPUT = "missing output"
     UNREADABLE_OUTPUT = "unreadable output"
+    WRONG_SHAPE = "wrong shape"
+    WRONG_TYPE = "wrong type"
+    UNKNOWN_LABELS = "labels that no box has"
+    TOO_LARGE = "too large"
     TIME_OUT = "time-out"
     OUT_OF_MEMORY = "out of memory"
     CRASH = "crash"
@@ -28,6 +40,16 @@ class Status(StrEnum):
         """Whether a resumed run leaves the case alone; only a fault of ours is tried again."""
         return self is not Status.HARNESS_FAULT
 
+
+OUTPUT_STATUSES: dict[type[OutputError], Status] = {
+    MissingOutputError: Status.MISSING_OUTPUT,
+    TooLargeError: Status.TOO_LARGE,
+    WrongShapeError: Status.WRONG_SHAPE,
+    WrongTypeError: Status.WRONG_TYPE,
+    UnknownLabelsError: Status.UNKNOWN_LABELS,
+    OutputError: Status.UNREADABLE_OUTPUT,
+}
+"""What is wrong with an output -> its status; the general kind comes last."""
 
 SIGNAL_EXIT = 128
 """Shells and Docker report death by signal n as 128 + n."""
@@ -46,11 +68,27 @@ class CaseRun:
     """128 + n for death by signal n; None if the container never ran."""
     log: bytes
     """Standard output and error, shortened to the protocol's ``log_limit_bytes``."""
+    turnaround_s: float | None = None
+    """With making and removing the container, which ``docker run --rm`` takes as well."""
     timed_out: bool = False
     oom_killed: bool = False
     """Whether the kernel killed any of its processes for memory, as the engine reports it."""
     start_error: str = ""
     """Why its command could not be started (no such program in the image)."""
+    excess: str = ""
+    """What was too much in its outputs; it may have been stopped for that."""
+    cpuset: str = ""
+    """Processors that were its own; empty for all of the machine."""
+    limits: LimitsInForce | None = None
+    """The limits as read back; None where nothing enforces any."""
+    cpu_s: float | None = None
+    """Processor time of all its processes, by the kernel."""
+    peak_bytes: int | None = None
+    """Most memory in use at once, with page cache and tmpfs, by the kernel."""
+    network_attempts: int | None = None
+    """Packets that it had no route for; None if nobody could see."""
+    written_bytes: int | None = None
+    """What lay in its writable places at the end."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +102,8 @@ class Outcome:
 
 def judge(run: CaseRun, output_error: OutputError | None, time_limit_s: float) -> Outcome:
     """Return the outcome of a run whose output was refused with ``output_error``, or accepted."""
+    if run.excess:
+        return Outcome(Status.TOO_LARGE, one_line(run.excess))
     if run.timed_out:
         return Outcome(Status.TIME_OUT, f"stopped at the limit of {time_limit_s:g} s")
     if run.start_error:
@@ -77,7 +117,9 @@ def judge(run: CaseRun, output_error: OutputError | None, time_limit_s: float) -
     if isinstance(output_error, MissingOutputError):
         return Outcome(Status.MISSING_OUTPUT, one_line(f"exit code 0, but {output_error}"))
     if output_error is not None:
-        return Outcome(Status.UNREADABLE_OUTPUT, one_line(str(output_error)))
+        kinds = (kind for kind in OUTPUT_STATUSES if isinstance(output_error, kind))
+        status = OUTPUT_STATUSES[next(kinds, OutputError)]
+        return Outcome(status, one_line(str(output_error)))
     return Outcome(Status.OK, "")
 
 

@@ -6,16 +6,13 @@ limit, C5 network and swap). The resolved protocol is stored with the run, and i
 of what makes a record count as done.
 """
 
-import argparse
 import hashlib
 import json
+import math
 import os
 import re
-import shlex
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
 
 from evaluation.errors import UsageError
 
@@ -24,20 +21,17 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 SMALLEST_MEMORY_BYTES = 6 * MIB
 """Docker Engine refuses a smaller memory limit."""
 
+DEFAULT_NAME = "cvpr24-isolated"
+"""The shipped protocol that the defaults below are."""
 
-def parse_bytes(text: str) -> int:
-    """Return the bytes in ``8g``, ``512m``, ``64k`` or ``1000`` (powers of 1024, as docker run)."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?)i?b?", text.strip().lower())
-    if not match:
-        raise argparse.ArgumentTypeError(
-            f"expected a size such as 8g, 512m or 1000, found {text!r}"
-        )
-    return int(float(match[1]) * {"": 1, "k": KIB, "m": MIB, "g": GIB}[match[2]])
+NOT_RUN_UNDER = ("name", "failure_dsc", "failure_nsd", "failure_time_s")
+"""Fields that no container notices: changing them runs nothing again."""
 
-
-def parse_command(text: str) -> tuple[str, ...]:
-    """Return the words of a command line; the empty text means the image's own command."""
-    return tuple(shlex.split(text))
+_ABOVE_ZERO = (
+    *("memory_bytes", "time_limit_s", "log_limit_bytes", "output_limit_bytes"),
+    *("output_files", "repeats", "jobs"),
+)
+_ZERO_OR_MORE = ("swap_bytes", "cpus", "pids", "tmp_bytes", "warm_up", "failure_time_s")
 
 
 def default_user() -> str:
@@ -50,58 +44,51 @@ def default_user() -> str:
     return "1000:1000" if os.geteuid() == 0 else f"{os.geteuid()}:{os.getegid()}"
 
 
-def _flag(help_text: str, parse: Callable[[str], Any], metavar: str) -> dict[str, Any]:
-    return {"help": help_text, "type": parse, "metavar": metavar}
-
-
 @dataclass(frozen=True)
 class Protocol:
-    """The conditions of a run; each field is also a flag: ``--time-limit``, ``--memory``."""
+    """The conditions of a run; each field is also a flag and a key of a protocol file."""
 
-    name: str = field(default="isolated", metadata=_flag("name of these conditions", str, "NAME"))
-    command: tuple[str, ...] = field(
-        default=("/bin/bash", "-c", "sh predict.sh"),
-        metadata=_flag("what the container runs; empty for the image's own", parse_command, "CMD"),
-    )
-    """CVPR24_time_eval.py:72 runs exactly this."""
-    inputs_at: str = field(
-        default="/workspace/inputs", metadata=_flag("where the case is mounted", str, "PATH")
-    )
-    outputs_at: str = field(
-        default="/workspace/outputs", metadata=_flag("where the mask is expected", str, "PATH")
-    )
-    memory_bytes: int = field(
-        default=8 * GIB, metadata=_flag("memory and swap together", parse_bytes, "SIZE")
-    )
-    """CVPR24_time_eval.py:72 has ``-m 8G``, which grants as much swap besides; here it does not."""
-    cpus: float = field(
-        default=0.0, metadata=_flag("processors' worth of time; 0 for all", float, "N")
-    )
-    pids: int = field(default=512, metadata=_flag("most processes and threads at once", int, "N"))
-    time_limit_s: float = field(
-        default=3600.0, metadata=_flag("a case is stopped after this long", float, "SECONDS")
-    )
+    name: str = DEFAULT_NAME
+    command: tuple[str, ...] = ("/bin/bash", "-c", "sh predict.sh")
+    """CVPR24_time_eval.py:72 runs exactly this; empty for the image's own."""
+    inputs_at: str = "/workspace/inputs"
+    outputs_at: str = "/workspace/outputs"
+    keep_folders: bool = False
+    """As the organisers do it: both folders writable, and the same from case to case."""
+    memory_bytes: int = 8 * GIB
+    swap_bytes: int = 0
+    """Beside the memory. CVPR24_time_eval.py:72 has ``-m 8G`` alone, which grants 8G of it."""
+    cpus: float = 0.0
+    """Processors' worth of time; 0 for all."""
+    pids: int = 512
+    """Most processes and threads at once; 0 for any number."""
+    time_limit_s: float = 3600.0
     """FLARE 2022 scores a failed case with 3600 s; the slowest published case took 437 s."""
-    network: str = field(default="none", metadata=_flag("docker network mode", str, "MODE"))
-    user: str = field(
-        default_factory=default_user,
-        metadata=_flag("UID:GID in the container; empty for the image's own", str, "UID:GID"),
-    )
-    read_only_root: bool = field(default=True, metadata={"help": "root file system is read-only"})
-    drop_capabilities: bool = field(default=True, metadata={"help": "drop all capabilities"})
-    allow_new_privileges: bool = field(
-        default=False, metadata={"help": "let setuid programs gain rights"}
-    )
-    tmp_bytes: int = field(
-        default=1 * GIB, metadata=_flag("size of the tmpfs on /tmp", parse_bytes, "SIZE")
-    )
-    """Counts as memory of the container, too."""
-    log_limit_bytes: int = field(
-        default=1 * MIB, metadata=_flag("kept of a case's log", parse_bytes, "SIZE")
-    )
-    output_limit_bytes: int = field(
-        default=1 * GIB, metadata=_flag("largest mask file accepted", parse_bytes, "SIZE")
-    )
+    network: str = "none"
+    user: str = field(default_factory=default_user)
+    """``UID:GID``, or nothing for the image's own."""
+    read_only_root: bool = True
+    drop_capabilities: bool = True
+    allow_new_privileges: bool = False
+    tmp_bytes: int = 1 * GIB
+    """Size of the tmpfs on /tmp, which counts as memory of the container, too; 0 for none."""
+    log_limit_bytes: int = 1 * MIB
+    output_limit_bytes: int = 1 * GIB
+    """All that may lie in the outputs folder, enforced while the case runs."""
+    output_files: int = 10_000
+    """Files and folders that may lie in the outputs folder."""
+    refuse_unknown_labels: bool = True
+    """Whether a mask with labels that no box has is a failure; the official script overlooks it."""
+    repeats: int = 1
+    """Timed runs of a case; the time that counts is their median."""
+    warm_up: int = 0
+    """Untimed runs of a team's first case before its first timed one."""
+    jobs: int = 1
+    """Cases run at once, each on its own share of the processors."""
+    failure_dsc: float = 0.0
+    failure_nsd: float = 0.0
+    failure_time_s: float = 3600.0
+    """What a failed case counts as: FLARE 2022's values; CVPR 2024 has published none."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for conditions under which nothing can run."""
@@ -109,11 +96,15 @@ class Protocol:
             raise UsageError(
                 f"memory: expected {SMALLEST_MEMORY_BYTES} bytes or more, found {self.memory_bytes}"
             )
-        for name in ("pids", "time_limit_s", "tmp_bytes", "log_limit_bytes", "output_limit_bytes"):
+        for name in _ABOVE_ZERO:
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name}: expected more than 0, found {getattr(self, name)}")
-        if self.cpus < 0:
-            raise UsageError(f"cpus: expected 0 or more, found {self.cpus}")
+        for name in _ZERO_OR_MORE:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name}: expected 0 or more, found {getattr(self, name)}")
+        for name in ("failure_dsc", "failure_nsd"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name}: expected 0 to 1, found {getattr(self, name)}")
         for path in (self.inputs_at, self.outputs_at):
             if not PurePosixPath(path).is_absolute() or path == "/":
                 raise UsageError(f"mount point: expected an absolute path below /, found {path!r}")
@@ -121,6 +112,8 @@ class Protocol:
             raise UsageError(f"mount points: expected two, found {self.inputs_at} twice")
         if self.user and not re.fullmatch(r"\d+:\d+", self.user):
             raise UsageError(f"user: expected UID:GID in numbers or nothing, found {self.user!r}")
+        if self.keep_folders and (self.repeats > 1 or self.jobs > 1):
+            raise UsageError("repeats, jobs: expected 1 with keep-folders, found more")
 
     @property
     def owner(self) -> tuple[int, int] | None:
@@ -132,55 +125,6 @@ class Protocol:
 
     @property
     def digest(self) -> str:
-        """Return the SHA-256 of all conditions but their name."""
-        conditions = {key: value for key, value in asdict(self).items() if key != "name"}
+        """Return the SHA-256 of all conditions under which containers run."""
+        conditions = {key: item for key, item in asdict(self).items() if key not in NOT_RUN_UNDER}
         return hashlib.sha256(json.dumps(conditions, sort_keys=True).encode()).hexdigest()
-
-
-def add_protocol_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add one flag for each field of Protocol."""
-    group = parser.add_argument_group(
-        "protocol", "conditions of every case; the defaults isolate it"
-    )
-    defaults = Protocol()
-    for entry in fields(Protocol):
-        default = getattr(defaults, entry.name)
-        if isinstance(default, bool):
-            group.add_argument(
-                option_of(entry.name),
-                dest=f"protocol_{entry.name}",
-                default=default,
-                help=entry.metadata["help"],
-                action=argparse.BooleanOptionalAction,
-            )
-        else:
-            group.add_argument(
-                option_of(entry.name),
-                dest=f"protocol_{entry.name}",
-                default=_as_typed(default, entry.metadata["type"]),
-                **entry.metadata,
-            )
-
-
-def option_of(field_name: str) -> str:
-    """Return the flag of a field; units are left out, as the value or its help says them."""
-    if field_name == "name":
-        return "--protocol-name"
-    return "--" + re.sub("_(bytes|s)$", "", field_name).replace("_", "-")
-
-
-def protocol_from(args: argparse.Namespace) -> Protocol:
-    """Return the protocol that the parsed flags describe."""
-    return Protocol(
-        **{entry.name: getattr(args, f"protocol_{entry.name}") for entry in fields(Protocol)}
-    )
-
-
-def _as_typed(value: Any, parse: Callable[[str], Any]) -> Any:
-    """Return a default as a user would type it, for the help; argparse parses it like any other."""
-    if parse is parse_command:
-        return shlex.join(value)
-    if parse is parse_bytes:
-        unit, letter = next((u, n) for u, n in ((GIB, "g"), (MIB, "m"), (1, "")) if value % u == 0)
-        return f"{value // unit}{letter}"
-    return value

@@ -10,9 +10,11 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from evaluation import __version__
 from evaluation.errors import RecordError
+from evaluation.limits import LimitsInForce
 from evaluation.outcomes import Status
 
 SCHEMA = 1
@@ -42,18 +44,54 @@ class CaseRecord:
     protocol_sha256: str
     mask_bytes: int | None = None
     mask_sha256: str | None = None
+    harness: str = __version__
+    """Version of the harness, as in the resume key."""
+    wall_runs_s: tuple[float, ...] = ()
+    """All timed runs, in order; ``wall_s`` is their median."""
+    wall_spread_s: float | None = None
+    """Longest less shortest of several; None of one."""
+    turnaround_s: float | None = None
+    """Of the last run, with making and removing its container: what the official script times."""
+    masks_differ: bool | None = None
+    """Whether repeated runs gave different masks; None after one run."""
+    cpuset: str = ""
+    """Processors that were its own; empty for all of the machine."""
+    host: str = ""
+    limits: LimitsInForce | None = None
+    """As read back from engine and kernel; None where nothing enforces any."""
+    cpu_s: float | None = None
+    peak_bytes: int | None = None
+    network_attempts: int | None = None
+    written_bytes: int | None = None
+    """See CaseRun; None where the kernel does not tell."""
+    carried_files: int | None = None
+    """Files that earlier cases had left in kept folders; None in fresh folders."""
+    carried_bytes: int | None = None
+    carried_used: int | None = None
+    """Of those, how many this case read, changed or removed; None where that cannot be told."""
+    carried_names: tuple[str, ...] = ()
     schema: int = SCHEMA
 
     @property
     def key(self) -> "ResumeKey":
         """Return what the result depends on."""
-        return (self.case, self.runner, self.submission, self.case_sha256, self.protocol_sha256)
+        digests = (self.submission, self.case_sha256, self.protocol_sha256)
+        return ResumeKey(self.case, self.runner, *digests, self.harness)
 
 
-ResumeKey = tuple[str, str, str, str, str]
-"""Case name, runner, submission digest, case digest, protocol digest: equal means the same run."""
+class ResumeKey(NamedTuple):
+    """What the result of a case depends on: equal keys mean that it need not be run again."""
+
+    case: str
+    runner: str
+    submission: str
+    case_sha256: str
+    protocol_sha256: str
+    harness: str = __version__
+
 
 _FIELDS = {entry.name for entry in fields(CaseRecord)}
+_TUPLES = {"carried_names", "wall_runs_s"}  # JSON has lists only
 
 
 class RecordLog:
@@ -94,6 +132,8 @@ def parse_record(line: bytes, where: str) -> CaseRecord:
         if values.get("schema") != SCHEMA:
             raise RecordError(f"{where}: schema must be {SCHEMA}, found {values.get('schema')}")
         values["status"] = Status(values["status"])
+        for name in _TUPLES & values.keys():
+            values[name] = tuple(values[name])
         return CaseRecord(**{name: value for name, value in values.items() if name in _FIELDS})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecordError(f"{where}: expected a record, found {line[:60]!r} ({error})") from error

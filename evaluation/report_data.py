@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evaluation.carried_state import summarise_carried
 from evaluation.errors import ReportError
 from evaluation.leaderboard import Board, build_boards, complete
+from evaluation.measuring import drift, read_ticks
 from evaluation.ranking import LEADERBOARD_FILE, read_leaderboard, read_scores
-from evaluation.records import read_records
+from evaluation.records import last_records, read_records
 from evaluation.run_folder import TeamFolder
 from evaluation.score_tables import NO_TRUTH, SCORES_FILE, ScoreRow
 
@@ -48,6 +50,8 @@ class ReportData:
     unscored: tuple[str, ...]
     """Cases without a truth, which stand in `rows` and in no mean."""
     leaderboard_sha256: str = field(default="")
+    drift: float | None = None
+    """Spread of the sentinel's times as a part of their median, in the worst of the runs."""
 
     @property
     def cases(self) -> list[str]:
@@ -84,6 +88,7 @@ def gather(runs: Sequence[Path], leaderboard: Path) -> ReportData:
         rows=tuple(sorted(rows, key=lambda row: (row.case, row.team))),
         unscored=tuple(unscored),
         leaderboard_sha256=_sha256(path),
+        drift=drift([tick for run in runs for tick in read_ticks(run)]),
     )
 
 
@@ -99,6 +104,9 @@ def read_team(folder: Path) -> TeamInfo:
         if not isinstance(description, dict):
             raise ReportError(f"{places.description}: expected an object, found a list or value")
     records = read_records(places.records)
+    carried = summarise_carried(last_records(records).values())
+    if carried:
+        description["carried"] = carried
     starts = sorted(record.started_at for record in records)
     runners = {record.runner for record in records} or {UNKNOWN_RUNNER}
     files = [folder / SCORES_FILE, places.records, places.description]

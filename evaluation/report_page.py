@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 
 from evaluation.leaderboard import METRICS, Board, Standing
+from evaluation.measuring import DRIFT_THRESHOLD
 from evaluation.ranking import METRIC_TITLES, SCHEME, SHORT_MODALITIES, format_value
 from evaluation.report_data import (
     CONTAINER_RUNNER,
@@ -76,6 +77,11 @@ def _head(data: ReportData) -> str:
         teams = ", ".join(escape(team.name) for team in data.teams if team.runner == runner)
         who = "Run" if len(data.runners) == 1 else f"{teams}: run"
         notes.append(f'<p class="note {kind}" data-runner="{escape(runner)}">{who} {text}.</p>')
+    if data.drift is not None and data.drift > DRIFT_THRESHOLD:
+        notes.append(
+            '<p class="note warn">The machine drifted: the times of the same work spread by '
+            f"{100 * data.drift:.0f} %. Read the seconds accordingly.</p>"
+        )
     if data.unscored:
         names = ", ".join(escape(case) for case in data.unscored)
         notes.append(f'<p class="note warn">No truth, left out for every team: {names}.</p>')

@@ -2,56 +2,43 @@
 
 import argparse
 import logging
-import os
 import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Protocol as Interface
+from typing import Any
 
 from evaluation.dataset import Case, read_cases
-from evaluation.engine import connect
-from evaluation.errors import EngineError, EvaluationError, UsageError
+from evaluation.errors import EvaluationError
 from evaluation.host import describe_host, describe_versions
-from evaluation.outcomes import CaseRun, Status
-from evaluation.process_runner import ProcessRunner
-from evaluation.protocol import Protocol, add_protocol_arguments, protocol_from
+from evaluation.measuring import (
+    DRIFT_THRESHOLD,
+    Sentinel,
+    StartUp,
+    drift,
+    measure_start_up,
+    read_ticks,
+)
+from evaluation.outcomes import Status
+from evaluation.protocol import Protocol
+from evaluation.protocol_options import add_protocol_arguments, protocol_from
+from evaluation.remote import RemoteTrial, Workers, check_protocol
 from evaluation.run_folder import RunFolder, write_json
 from evaluation.runner import DockerRunner
+from evaluation.runners import Runner, runners
 from evaluation.schedule import Schedule
-from evaluation.staging import Folders
-from evaluation.teams import SourceKind, Submission, Team, parse_build_args, parse_teams
+from evaluation.teams import Submission, Team, parse_build_args, parse_teams
+from evaluation.trial import Trial
 
 logger = logging.getLogger(__name__)
 
 TEAM_SCHEMA = 1
 """Version of the fields of ``team.json``."""
-
-
-class Runner(Interface):
-    """What can run a submission: containers of Docker Engine, or plain processes."""
-
-    name: str
-
-    def describe(self) -> dict[str, str]:
-        """Return versions of what runs the submissions."""
-
-    def prepare(self, team: Team, build_args: Mapping[str, str], build_log: Path) -> Submission:
-        """Make a team's submission ready to run."""
-
-    def clear_leftovers(self) -> int:
-        """End and remove what killed harnesses left running; return how many."""
-
-    def run_case(self, submission: Submission, case: str, folders: Folders) -> CaseRun:
-        """Run one case; raises HarnessFault when that fails through no fault of the submission."""
-
-    def close(self) -> None:
-        """Let go of the engine."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,11 +63,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="auto: docker if an engine answers, else process (folders only, not isolated)",
     )
     parser.add_argument(
+        "--scheduler",
+        default="",
+        metavar="ADDRESS",
+        help="run on the workers of this Dask scheduler, such as tcp://10.0.0.1:8786",
+    )
+    parser.add_argument(
         "--build-arg",
         action="append",
         default=[],
         metavar="KEY=VALUE",
         help="build argument for teams that are folders; repeatable",
+    )
+    parser.add_argument(
+        "--start-up-runs",
+        type=int,
+        default=5,
+        metavar="N",
+        help="runs of each image that do nothing, to measure its start-up; 0 for none",
+    )
+    parser.add_argument(
+        "--sentinel",
+        type=int,
+        default=25,
+        metavar="N",
+        help="cases between two runs of the container that shows the machine's drift; 0 for none",
     )
     add_protocol_arguments(parser)
 
@@ -91,17 +98,41 @@ def execute(args: argparse.Namespace) -> int:
     teams = parse_teams(args.team)
     build_args = parse_build_args(args.build_arg)
     cases = read_cases(args.cases)
+    if args.scheduler:
+        return _execute_remotely(args.scheduler, teams, cases, protocol, args.out)
     with (
         RunFolder(args.out) as folder,
         _stoppable(),
-        _runner(args, teams, protocol, folder) as runner,
+        runners(args.runner, teams, protocol, folder) as lanes,
     ):
-        submissions = []
+        runner, submissions = lanes[0], []
         for team in teams:
             submissions.append(runner.prepare(team, build_args, folder.team(team.name).build_log))
-            describe_team(folder, submissions[-1], runner, protocol, cases)
-        schedule = Schedule(folder, runner, protocol, submissions, cases)
-        schedule.run()
+            start_up = _start_up(runner, submissions[-1], protocol, folder, args.start_up_runs)
+            describe_team(folder, submissions[-1], runner, protocol, cases, start_up)
+        sentinel = _sentinel(runner, submissions[0], protocol, folder, args.sentinel)
+        trials = [Trial(lane, protocol, folder.work) for lane in lanes]
+        schedule = Schedule(folder, trials, runner.name, protocol, submissions, cases, sentinel)
+        schedule.run(runner.clear_leftovers)
+        _tell_drift(folder)
+        for name, line in schedule.carried().items():
+            logger.warning("%s: %s", name, line)
+        return summarise(schedule.counts(), len(cases) * len(teams))
+
+
+def _execute_remotely(
+    scheduler: str, teams: Sequence[Team], cases: Sequence[Case], protocol: Protocol, out: Path
+) -> int:
+    """Run on the workers of a Dask scheduler; as execute otherwise."""
+    check_protocol(protocol, teams)
+    with RunFolder(out) as folder, _stoppable(), closing(Workers(scheduler)) as workers:
+        hosts = workers.describe()
+        submissions = [workers.prepare(team) for team in teams]
+        for submission in submissions:
+            describe_team(folder, submission, None, protocol, cases, workers=hosts)
+        trials = [RemoteTrial(workers, address, protocol) for address in workers.addresses]
+        schedule = Schedule(folder, trials, DockerRunner.name, protocol, submissions, cases)
+        schedule.run(workers.close)
         return summarise(schedule.counts(), len(cases) * len(teams))
 
 
@@ -125,11 +156,13 @@ def summarise(counts: Mapping[str, Counter[Status]], expected: int) -> int:
 def describe_team(
     folder: RunFolder,
     submission: Submission,
-    runner: Runner,
+    runner: Runner | None,
     protocol: Protocol,
     cases: Sequence[Case],
+    start_up: StartUp | None = None,
+    workers: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write ``team.json``."""
+    """Write ``team.json``; without a runner here, ``workers`` with their hardware run the cases."""
     place = folder.team(submission.team.name)
     place.create()
     description = {
@@ -137,66 +170,50 @@ def describe_team(
         "team": submission.team.name,
         "source_kind": submission.team.kind.value,
         "source": submission.team.source,
-        "runner": runner.name,
+        "runner": runner.name if runner else DockerRunner.name,
         "reference": submission.reference,
         "digest": submission.digest,
         "size_bytes": submission.size_bytes,
         "cases": len(cases),
+        "start_up": None if start_up is None else asdict(start_up),
         "protocol": asdict(protocol),
         "protocol_sha256": protocol.digest,
         "host": describe_host(),
-        "versions": describe_versions() | runner.describe(),
+        "versions": describe_versions() | (runner.describe() if runner else {}),
+        "workers": list(workers),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(place.description, description)
 
 
-def choose_runner(
-    choice: str, teams: Sequence[Team], protocol: Protocol, folder: RunFolder
-) -> Runner:
-    """Return the runner that ``choice`` means; says so when ``auto`` finds no engine."""
-    if choice == "process":
-        return ProcessRunner(protocol, folder.lock)
-    try:
-        return DockerRunner(connect(), protocol, folder.lock)
-    except EngineError as error:
-        others = [team for team in teams if team.kind is not SourceKind.FOLDER]
-        if choice == "docker":
-            raise
-        if others:
-            named = ", ".join(f"{team.name} ({team.kind})" for team in others)
-            raise EngineError(f"{named}: {error}") from error
-        logger.warning("%s", error)
-        logger.warning("running predict.sh in processes instead: fresh folders, but no isolation")
-        return ProcessRunner(protocol, folder.lock)
+def _start_up(
+    runner: Runner, submission: Submission, protocol: Protocol, folder: RunFolder, runs: int
+) -> StartUp | None:
+    if not isinstance(runner, DockerRunner) or runs == 0:
+        return None
+    start_up = measure_start_up(runner, submission, protocol, folder.work, runs)
+    if start_up is None:
+        logger.warning("%s: no shell in the image to measure its start-up", submission.team.name)
+    else:
+        shown = (submission.team.name, start_up.median_s, start_up.spread_s)
+        logger.info("%s: the container's own start-up takes %.3f s (spread %.3f s)", *shown)
+    return start_up
 
 
-@contextmanager
-def _runner(
-    args: argparse.Namespace, teams: Sequence[Team], protocol: Protocol, folder: RunFolder
-) -> Iterator[Runner]:
-    """Yield the runner; what it left behind is cleared before and after."""
-    runner = choose_runner(args.runner, teams, protocol, folder)
-    try:
-        _check_user(runner, protocol)
-        cleared = runner.clear_leftovers()
-        if cleared:
-            logger.info("cleared %d leftovers of an interrupted run", cleared)
-        try:
-            yield runner
-        finally:
-            runner.clear_leftovers()
-    finally:
-        runner.close()
+def _sentinel(
+    runner: Runner, submission: Submission, protocol: Protocol, folder: RunFolder, every: int
+) -> Sentinel | None:
+    if not isinstance(runner, DockerRunner) or every == 0:
+        return None
+    return Sentinel(runner, submission, protocol, folder.path, folder.work, every)
 
 
-def _check_user(runner: Runner, protocol: Protocol) -> None:
-    """Raise UsageError where masks would belong to a user whose files we cannot read or delete."""
-    ours = os.geteuid()
-    if runner.name == "docker" and ours != 0 and protocol.owner != (ours, os.getegid()):
-        raise UsageError(
-            f"--user: expected {ours}:{os.getegid()}, found {protocol.user or 'the image’s own'}: "
-            "only root can clear up after another user"
+def _tell_drift(folder: RunFolder) -> None:
+    spread = drift(read_ticks(folder.path))
+    if spread is not None:
+        level = logging.WARNING if spread > DRIFT_THRESHOLD else logging.INFO
+        logger.log(
+            level, "drift of the machine: the sentinel's times spread by %.0f %%", 100 * spread
         )
 
 

@@ -4,11 +4,13 @@
 
     RUN/.lock                     held while a harness works here; the kernel frees it if it dies
     RUN/.work/                    fresh folders of the cases in progress; emptied at every start
+    RUN/sentinel.jsonl            times of the container that shows drift (measuring.py)
     RUN/<team>/team.json          what was run and under which conditions
     RUN/<team>/records.jsonl      one object a finished case (records.py)
     RUN/<team>/masks/<case>.npz   accepted masks
     RUN/<team>/logs/<case>.log    output of the container
     RUN/<team>/build.log          for teams handed in as a folder
+    RUN/<team>/kept/<digest>/     inputs and outputs that live on, under the organisers' protocol
 """
 
 import fcntl
@@ -50,6 +52,10 @@ class TeamFolder:
     def build_log(self) -> Path:
         """Return the place of the log of ``docker build``."""
         return self.path / "build.log"
+
+    def kept(self, digest: str) -> Path:
+        """Return the place of the folders that live on, for one submission and protocol."""
+        return self.path / "kept" / digest[:16]
 
     def mask(self, case: str) -> Path:
         """Return the place of a case's mask."""
@@ -127,10 +133,15 @@ def _lock(descriptor: int) -> bool:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file that appears whole or not at all, flushed to disk."""
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
+    write_bytes(path, f"{text}\n".encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all, flushed to disk."""
     part = path.with_name(f".{path.name}.part")
-    with part.open("w") as stream:
-        json.dump(content, stream, indent=2, sort_keys=True, ensure_ascii=False)
-        stream.write("\n")
+    with part.open("wb") as stream:
+        stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(part, path)

@@ -1,22 +1,30 @@
 """Runs one case in one fresh container of Docker Engine."""
 
+import hashlib
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from docker.errors import APIError
-from docker.types import LogConfig, Mount
 from requests.exceptions import ConnectionError as EngineSilence
 from requests.exceptions import ReadTimeout
 
-from evaluation.engine import ENGINE_FAILURES, Engine
+from evaluation.case_watch import CaseWatch
+from evaluation.cgroups import Cgroup, can_hold_cases, find_container, remove_all
+from evaluation.container_config import host_config
+from evaluation.engine import ENGINE_FAILURES, Engine, cgroup_driver
 from evaluation.errors import EngineError, HarnessFault
 from evaluation.images import make_image
 from evaluation.kernel_log import OomWitness, is_readable
+from evaluation.limits import check_cgroup, check_host_config, in_force
 from evaluation.logs import shorten
 from evaluation.outcomes import CaseRun
 from evaluation.protocol import Protocol
+from evaluation.quota import Quota
 from evaluation.run_folder import is_abandoned
 from evaluation.staging import Folders
 from evaluation.teams import Submission, Team
@@ -26,6 +34,9 @@ LOCK_LABEL = "medsam-laptop.lock"
 
 CASE_LABEL = "medsam-laptop.case"
 """Container label: the team and the case that it runs."""
+
+CGROUP_PREFIX = "medsam-laptop-"
+"""Start of the names of the cgroups that cases run in."""
 
 COMMAND_NOT_RUN = (126, 127)
 """Docker's exit codes for a command that cannot be executed, or is not there."""
@@ -42,10 +53,14 @@ class DockerRunner:
 
     name = "docker"
 
-    def __init__(self, engine: Engine, protocol: Protocol, lock: Path) -> None:
+    def __init__(self, engine: Engine, protocol: Protocol, lock: Path, cpuset: str = "") -> None:
+        """Run under ``protocol``, on the processors ``cpuset`` (empty: on all)."""
         self._engine = engine
         self._protocol = protocol
         self._lock = lock
+        self._cpuset = cpuset
+        self._cgroups = f"{CGROUP_PREFIX}{hashlib.sha256(str(lock).encode()).hexdigest()[:16]}"
+        self._has_parents = can_hold_cases(cgroup_driver(engine))
 
     def describe(self) -> dict[str, str]:
         """Return the engine's versions and the evidence it gives, for the run's description."""
@@ -54,6 +69,7 @@ class DockerRunner:
             "docker_engine": version["Version"],
             "docker_api": version["ApiVersion"],
             "oom_evidence": "engine and kernel log" if is_readable() else "engine",
+            "cgroup_evidence": "a cgroup a case" if self._has_parents else "the container's own",
         }
 
     def prepare(self, team: Team, build_args: Mapping[str, str], build_log: Path) -> Submission:
@@ -69,63 +85,112 @@ class DockerRunner:
                 self._remove(entry["Id"])
         except ENGINE_FAILURES as error:
             raise EngineError(f"containers of earlier runs cannot be removed: {error}") from error
+        if self._has_parents:
+            remove_all(self._cgroups)
         return len(dead)
 
     def run_case(self, submission: Submission, case: str, folders: Folders) -> CaseRun:
         """Run a case to its end or its limit; the container is gone when this returns.
 
-        Raises HarnessFault when the engine fails.
+        Raises HarnessFault when the engine fails, LimitError when a limit is not in force.
         """
+        return self.run_command(submission, case, folders, self._protocol.command)
+
+    def run_command(
+        self, submission: Submission, case: str, folders: Folders, command: Sequence[str]
+    ) -> CaseRun:
+        """Run any command in place of the protocol's, under the same limits."""
+        began = time.monotonic()
+        parent = f"{self._cgroups}-{uuid.uuid4().hex[:8]}" if self._has_parents else ""
         container = ""
         try:
             try:
-                container = self._create(submission, case, folders)
-                with OomWitness() as witness:
-                    return self._observe(container, witness)
+                container = self._create(submission, case, folders, command, parent)
+                with OomWitness() as witness, self._watch(container, folders, parent) as watch:
+                    run = self._observe(container, witness)
+                run = self._with_evidence(run, container, watch, Cgroup(parent) if parent else None)
             finally:
                 if container:
                     self._remove(container)
+                if parent:
+                    Cgroup(parent).remove()
         except ENGINE_FAILURES as error:
             raise HarnessFault(f"{case}: Docker Engine failed: {error}") from error
+        return replace(run, turnaround_s=time.monotonic() - began)
 
     def close(self) -> None:
         """Close the connection."""
         self._engine.close()
 
-    def _create(self, submission: Submission, case: str, folders: Folders) -> str:
+    def _create(
+        self,
+        submission: Submission,
+        case: str,
+        folders: Folders,
+        command: Sequence[str],
+        parent: str,
+    ) -> str:
         container: dict[str, Any] = self._engine.create_container(
             image=submission.digest,
-            command=list(self._protocol.command) or None,
+            command=list(command) or None,
             user=self._protocol.user or None,
             labels={LOCK_LABEL: str(self._lock), CASE_LABEL: f"{submission.team.name}/{case}"},
-            host_config=self._host_config(folders),
+            host_config=host_config(self._engine, self._protocol, folders, self._cpuset, parent),
         )
         return str(container["Id"])
 
-    def _host_config(self, folders: Folders) -> dict[str, Any]:
-        """Return the limits of the protocol in the engine's words."""
+    def _watch(self, container: str, folders: Folders, parent: str) -> CaseWatch:
         protocol = self._protocol
-        config: dict[str, Any] = self._engine.create_host_config(
-            mounts=[
-                Mount(protocol.inputs_at, str(folders.inputs), type="bind", read_only=True),
-                Mount(protocol.outputs_at, str(folders.outputs), type="bind"),
-            ],
-            mem_limit=protocol.memory_bytes,
-            memswap_limit=protocol.memory_bytes,  # memory and swap together: no swap
-            nano_cpus=round(protocol.cpus * 1e9) or None,
-            pids_limit=protocol.pids,
-            network_mode=protocol.network,
-            read_only=protocol.read_only_root,
-            # programs may unpack libraries there, hence exec
-            tmpfs={"/tmp": f"rw,exec,nosuid,nodev,size={protocol.tmp_bytes},mode=1777"},
-            cap_drop=["ALL"] if protocol.drop_capabilities else None,
-            security_opt=None if protocol.allow_new_privileges else ["no-new-privileges:true"],
-            log_config=LogConfig(
-                type=LogConfig.types.JSON,
-                config={"max-size": str(protocol.log_limit_bytes), "max-file": "2"},
-            ),
+        writable = [folders.outputs, *([folders.inputs] if protocol.keep_folders else [])]
+        own = Cgroup(parent).child(container) if parent else None
+
+        def find() -> Cgroup | None:
+            if own is None:
+                return find_container(container)
+            return own if own.exists else None
+
+        def kill() -> None:
+            with suppress(*ENGINE_FAILURES):
+                self._engine.kill(container)
+
+        return CaseWatch(
+            find,
+            lambda limits: check_cgroup(limits, protocol, self._cpuset),
+            Quota(writable, protocol.output_limit_bytes, protocol.output_files),
+            kill,
+            sampled=own is None,
         )
-        return config
+
+    def _with_evidence(
+        self, run: CaseRun, container: str, watch: CaseWatch, parent: Cgroup | None
+    ) -> CaseRun:
+        """Return the run with what its cgroup and its folders tell; its limits must have held."""
+        found = self._engine.inspect_container(container)["HostConfig"]
+        told = check_host_config(found, self._protocol, self._cpuset)
+        if watch.limits is not None:
+            check_cgroup(watch.limits, self._protocol, self._cpuset)
+        elif self._has_parents and not run.start_error:
+            raise HarnessFault("the container's cgroup was not seen, so that no limit is proved")
+        usage = parent.usage() if parent else watch.usage
+        version = parent.version if parent else Cgroup("").version
+        return replace(
+            run,
+            oom_killed=run.oom_killed or bool(usage.oom_kills),
+            limits=in_force(told, watch.limits, version),
+            cpu_s=usage.cpu_s,
+            peak_bytes=usage.peak_bytes,
+            written_bytes=watch.measure().size_bytes + self._layer_bytes(container),
+            excess=watch.excess,
+            network_attempts=watch.network_attempts,
+            cpuset=self._cpuset,
+        )
+
+    def _layer_bytes(self, container: str) -> int:
+        """Return what was written elsewhere in the container, where it can write elsewhere."""
+        if self._protocol.read_only_root:
+            return 0
+        (entry,) = self._engine.containers(all=True, size=True, filters={"id": container})
+        return int(entry.get("SizeRw", 0))
 
     def _observe(self, container: str, witness: OomWitness) -> CaseRun:
         began = time.monotonic()

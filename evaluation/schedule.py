@@ -5,24 +5,26 @@ the course of a run slows them all.
 """
 
 import logging
+import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol as Interface
 
+from evaluation.carried_state import summarise_carried
 from evaluation.dataset import Case, digest_of
-from evaluation.errors import EngineError, HarnessFault, OutputError
-from evaluation.outcomes import CaseRun, Outcome, Status, judge, one_line
-from evaluation.outputs import take_mask
+from evaluation.errors import EngineError
+from evaluation.lanes import work_off
+from evaluation.measuring import Sentinel
+from evaluation.outcomes import Status
 from evaluation.progress import Progress
 from evaluation.protocol import Protocol
-from evaluation.records import CaseRecord, RecordLog, last_records, read_records
+from evaluation.records import CaseRecord, RecordLog, ResumeKey, last_records, read_records
 from evaluation.run_folder import RunFolder, TeamFolder
-from evaluation.staging import Folders, fresh_folders, staged_case
+from evaluation.staging import staged_case
 from evaluation.teams import Submission
+from evaluation.trial import key_of
 
 logger = logging.getLogger(__name__)
 
@@ -30,22 +32,20 @@ MOST_FAULTS_IN_A_ROW = 3
 """So many harness faults one after the other mean that the engine or the disk is gone."""
 
 
-class CaseRunner(Interface):
-    """The part of a runner that a schedule needs."""
+class AnyTrial(Interface):
+    """What runs one case of one team: a Trial on this machine or on another."""
 
-    name: str
+    def run(
+        self, submission: Submission, case: Case, digest: str, file: Path, place: TeamFolder
+    ) -> CaseRecord:
+        """Run one case and return its record."""
 
-    def run_case(self, submission: Submission, case: str, folders: Folders) -> CaseRun:
-        """Run one case; raises HarnessFault when that fails through no fault of the submission."""
+    def warm_up(self, submission: Submission, case: Case, file: Path) -> None:
+        """Run a case as often as the protocol says and forget it."""
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A case that has ended: verdict, measurement and accepted mask."""
-
-    outcome: Outcome
-    run: CaseRun | None = None
-    mask: Path | None = None
+Turn = tuple[Case, list[Submission]]
+"""A case, and the submissions that still have to run it, in their order."""
 
 
 class Schedule:
@@ -54,26 +54,38 @@ class Schedule:
     def __init__(
         self,
         folder: RunFolder,
-        runner: CaseRunner,
+        trials: Sequence[AnyTrial],
+        runner: str,
         protocol: Protocol,
         submissions: Sequence[Submission],
         cases: Sequence[Case],
+        sentinel: Sentinel | None = None,
     ) -> None:
+        """Run with all of ``trials`` at once; ``runner`` is the name of what runs containers."""
         self._folder = folder
+        self._trials = trials
         self._runner = runner
         self._protocol = protocol
         self._submissions = submissions
         self._cases = cases
+        self._sentinel = sentinel
         self._digests = _digests(cases)
         self._faults_in_a_row = 0
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
 
-    def run(self) -> None:
-        """Run everything that has no final record yet, recording each case as it ends."""
+    def run(self, clear: Callable[[], object]) -> None:
+        """Run everything that has no final record yet, recording each case as it ends.
+
+        ``clear`` ends whatever runs, when the run has to stop.
+        """
         open_turns = [turn for turn in self._turns() if turn[1]]
         count = sum(len(submissions) for _, submissions in open_turns)
         total = len(self._cases) * len(self._submissions)
         if count < total:
             logger.info("%d of %d cases are recorded already", total - count, total)
+        if not count:
+            return
         with ExitStack() as stack:
             logs = {
                 submission.team.name: stack.enter_context(
@@ -81,14 +93,53 @@ class Schedule:
                 )
                 for submission in self._submissions
             }
+            self._warm_up(self._trials[0], open_turns)
             progress = stack.enter_context(Progress("run", count))
-            for case, submissions in open_turns:
-                with staged_case(case, self._folder.work) as file:
-                    for submission in submissions:
-                        record = self._run_one(submission, case, file)
-                        logs[submission.team.name].append(record)
-                        progress.advance(1, f"{submission.team.name} {case.name}: {record.status}")
-                        self._stop_if_hopeless(record)
+            self._tick()
+
+            def do(trial: AnyTrial, turn: Turn) -> None:
+                self._do_turn(trial, turn, logs, progress)
+
+            work_off(open_turns, self._trials, do, self._stop, clear)
+            self._tick()
+
+    def _do_turn(
+        self, trial: AnyTrial, turn: Turn, logs: Mapping[str, RecordLog], progress: Progress
+    ) -> None:
+        case, submissions = turn
+        with staged_case(case, self._folder.work) as file:
+            for submission in submissions:
+                digest, place = self._digests[case.name], self._place(submission)
+                record = trial.run(submission, case, digest, file, place)
+                with self._lock:
+                    if self._stop.is_set():
+                        return  # its container may have been ended by us
+                    logs[submission.team.name].append(record)
+                    progress.advance(1, f"{submission.team.name} {case.name}: {record.status}")
+                    self._stop_if_hopeless(record)
+                    if self._sentinel:
+                        self._sentinel.case_done()
+
+    def _warm_up(self, trial: AnyTrial, turns: Sequence[Turn]) -> None:
+        if self._protocol.warm_up:
+            for submission in self._submissions:
+                case = next((case for case, teams in turns if submission in teams), None)
+                if case is not None:
+                    with staged_case(case, self._folder.work) as file:
+                        trial.warm_up(submission, case, file)
+
+    def _tick(self) -> None:
+        if self._sentinel:
+            self._sentinel.tick()
+
+    def carried(self) -> dict[str, str]:
+        """Return for each team that found state of earlier cases what that was, in one line."""
+        told = {}
+        for submission in self._submissions:
+            line = summarise_carried(self._valid_records(submission).values())
+            if line:
+                told[submission.team.name] = line
+        return told
 
     def counts(self) -> dict[str, Counter[Status]]:
         """Return for each team how many of its cases ended how, from the records on disk."""
@@ -98,7 +149,7 @@ class Schedule:
             counts[submission.team.name] = Counter(record.status for record in records.values())
         return counts
 
-    def _turns(self) -> Iterator[tuple[Case, list[Submission]]]:
+    def _turns(self) -> Iterator[Turn]:
         """Yield each case with the submissions that still have to run it, in their order."""
         finished = {
             submission.team.name: {
@@ -122,62 +173,13 @@ class Schedule:
             if case.name in records and records[case.name].key == self._key(submission, case)
         }
 
-    def _key(self, submission: Submission, case: Case) -> tuple[str, str, str, str, str]:
+    def _key(self, submission: Submission, case: Case) -> ResumeKey:
         digest = self._digests[case.name]
-        return (case.name, self._runner.name, submission.digest, digest, self._protocol.digest)
+        return key_of(self._runner, submission, case, digest, self._protocol)
 
     def _has_mask_if_ok(self, submission: Submission, record: CaseRecord) -> bool:
         mask = self._place(submission).mask(record.case)
         return record.status is not Status.OK or mask.is_file()
-
-    def _run_one(self, submission: Submission, case: Case, file: Path) -> CaseRecord:
-        """Run one case and return its record; a mask of an earlier run never survives this."""
-        started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._place(submission).mask(case.name).unlink(missing_ok=True)
-        try:
-            finished = self._run_and_take(submission, case, file)
-        except (HarnessFault, OSError) as error:
-            logger.warning("%s, %s: %s", submission.team.name, case.name, error)
-            finished = Finished(Outcome(Status.HARNESS_FAULT, one_line(str(error))))
-        return self._record(submission, case, finished, started_at)
-
-    def _run_and_take(self, submission: Submission, case: Case, file: Path) -> Finished:
-        place, protocol = self._place(submission), self._protocol
-        with fresh_folders(self._folder.work, file, protocol.owner) as folders:
-            run = self._runner.run_case(submission, case.name, folders)
-            place.log(case.name).write_bytes(run.log)
-            mask, problem = place.mask(case.name), None
-            if run.exit_code == 0 and not run.timed_out:
-                try:
-                    take_mask(folders.outputs, case.name, mask, protocol.output_limit_bytes)
-                except OutputError as error:
-                    problem = error
-        outcome = judge(run, problem, protocol.time_limit_s)
-        return Finished(outcome, run, mask if outcome.status is Status.OK else None)
-
-    def _record(
-        self, submission: Submission, case: Case, finished: Finished, started_at: str
-    ) -> CaseRecord:
-        run = finished.run
-        record = CaseRecord(
-            case=case.name,
-            modality=case.modality,
-            dimensions=case.dimensions,
-            status=finished.outcome.status,
-            reason=finished.outcome.reason,
-            exit_code=run.exit_code if run else None,
-            oom_killed=run.oom_killed if run else False,
-            wall_s=round(run.wall_s, 6) if run else None,
-            started_at=started_at,
-            runner=self._runner.name,
-            submission=submission.digest,
-            case_sha256=self._digests[case.name],
-            protocol_sha256=self._protocol.digest,
-        )
-        if finished.mask is None:
-            return record
-        size = finished.mask.stat().st_size
-        return replace(record, mask_bytes=size, mask_sha256=digest_of(finished.mask))
 
     def _stop_if_hopeless(self, record: CaseRecord) -> None:
         fault = record.status is Status.HARNESS_FAULT

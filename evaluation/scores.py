@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import logging
 import multiprocessing
 import os
@@ -42,8 +43,13 @@ from evaluation.score_tables import (
 
 logger = logging.getLogger(__name__)
 
-FAILURE_SCORE = 0.0
-"""DSC and NSD of a case that failed: the worst that they can be."""
+
+@dataclass(frozen=True)
+class FailureScores:
+    """What a case that failed counts as, by the protocol that it was run under."""
+
+    dsc: float = 0.0
+    nsd: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class CaseTask:
     """Input file of the case, where a truth without a spacing finds it."""
     records: dict[str, CaseRecord | None]
     masks: dict[str, Path]
+    failures: dict[str, FailureScores]
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,7 @@ def plan(run: Path, truth: Path, cases: Path | None = None) -> list[CaseTask]:
     seen = {name: record for records in teams.values() for name, record in records.items()}
     if not seen:
         raise ScoreError(f"{run}: expected TEAM/records.jsonl with records, found none")
+    failures = {team: failure_scores(folders[team]) for team in teams}
     return [
         CaseTask(
             case=name,
@@ -145,9 +153,21 @@ def plan(run: Path, truth: Path, cases: Path | None = None) -> list[CaseTask]:
             case_file=None if cases is None else cases / f"{name}.npz",
             records={team: records.get(name) for team, records in teams.items()},
             masks={team: folders[team].mask(name) for team in teams},
+            failures=failures,
         )
         for name in sorted(seen)
     ]
+
+
+def failure_scores(folder: TeamFolder) -> FailureScores:
+    """Return the failure values of a team's protocol; the worst where it has none."""
+    try:
+        protocol = json.loads(folder.description.read_text(encoding="utf-8"))["protocol"]
+        return FailureScores(float(protocol["failure_dsc"]), float(protocol["failure_nsd"]))
+    except (FileNotFoundError, KeyError):
+        return FailureScores()
+    except (OSError, ValueError, TypeError) as error:
+        raise ScoreError(f"{folder.description}: expected a protocol, found: {error}") from error
 
 
 def score_task(task: CaseTask) -> CaseRows:
@@ -158,32 +178,33 @@ def score_task(task: CaseTask) -> CaseRows:
         rows = [_row(task, team, NO_TRUTH, str(error), None, None) for team in task.records]
         return CaseRows(tuple(rows), (), fault=str(error))
     scores, labels = [], []
-    for team, record in task.records.items():
-        status, reason, score = _judge(record, task.masks[team], truth)
+    for team in task.records:
+        status, reason, score = _judge(task, team, truth)
         scores.append(_row(task, team, status, reason, truth, score))
         for label in score.labels:
             labels.append(LabelRow(team=team, case=task.case, **dataclasses.asdict(label)))
     return CaseRows(tuple(scores), tuple(labels))
 
 
-def _judge(record: CaseRecord | None, mask: Path, truth: Truth) -> tuple[str, str, CaseScore]:
+def _judge(task: CaseTask, team: str, truth: Truth) -> tuple[str, str, CaseScore]:
     """Status, reason and score of one team on one case."""
+    record, failure = task.records[team], task.failures[team]
     if record is None:
-        return NOT_RUN, "no record of this case", _failed(truth)
+        return NOT_RUN, "no record of this case", _failed(truth, failure)
     if record.status is not Status.OK:
-        return str(record.status), record.reason, _failed(truth)
+        return str(record.status), record.reason, _failed(truth, failure)
     try:
-        labels = read_mask(mask, truth.labels.shape)
+        labels = read_mask(task.masks[team], truth.labels.shape)
     except MaskFault as fault:
-        return fault.status, str(fault), _failed(truth)
+        return fault.status, str(fault), _failed(truth, failure)
     return OK, "", score_case(truth.labels, labels, truth.spacing_mm)
 
 
-def _failed(truth: Truth) -> CaseScore:
-    """The score of an empty mask, with the failure value also where nothing was to be found."""
+def _failed(truth: Truth, failure: FailureScores) -> CaseScore:
+    """The score of an empty mask, with the failure values also where nothing was to be found."""
     empty = np.broadcast_to(np.uint8(0), truth.labels.shape)
     score = score_case(truth.labels, empty, truth.spacing_mm)
-    return dataclasses.replace(score, dsc=FAILURE_SCORE, nsd=FAILURE_SCORE)
+    return dataclasses.replace(score, dsc=failure.dsc, nsd=failure.nsd)
 
 
 def _row(

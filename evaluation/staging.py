@@ -1,7 +1,8 @@
-"""Fresh folders for one run of one case, and what a submission may see of the case.
+"""Folders for one run of one case, and what a submission may see of the case.
 
-Nothing outlives the case: the official script keeps inputs and outputs from case to case, so that
-submissions cache compiled models there and only the first case pays (challenge.md 6.C, C1).
+Fresh folders, by default, that nothing outlives. The official script keeps inputs and outputs from
+case to case, so that submissions cache compiled models there and only the first case pays
+(challenge.md 6.C, C1); kept folders do the same and tell what was found there.
 """
 
 import logging
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from evaluation.carried_state import LeftFile, find_left_files
 from evaluation.dataset import Case
 
 logger = logging.getLogger(__name__)
@@ -31,6 +33,8 @@ class Folders:
     outputs: Path
     work: Path
     """For the runner's own needs, such as a working directory."""
+    left: tuple[LeftFile, ...] | None = None
+    """What earlier cases left, in folders that are kept; None in fresh ones."""
 
 
 @contextmanager
@@ -68,21 +72,57 @@ def fresh_folders(work: Path, file: Path, owner: tuple[int, int] | None) -> Iter
     The outputs folder is given to ``owner`` (uid, gid) where we may do that, and is otherwise open
     to all.
     """
+    with empty_folders(work, owner) as folders:
+        shutil.copyfile(file, folders.inputs / file.name)
+        (folders.inputs / file.name).chmod(0o644)
+        yield folders
+
+
+@contextmanager
+def empty_folders(work: Path, owner: tuple[int, int] | None) -> Iterator[Folders]:
+    """Yield new folders without any input; see fresh_folders."""
     work.mkdir(parents=True, exist_ok=True)
     base = Path(tempfile.mkdtemp(prefix="run-", dir=work))
     try:
-        yield _make_folders(base, file, owner)
+        yield _make_folders(base, owner)
     finally:
         remove_tree(base)
 
 
-def _make_folders(base: Path, file: Path, owner: tuple[int, int] | None) -> Folders:
+@contextmanager
+def kept_folders(base: Path, file: Path) -> Iterator[Folders]:
+    """Yield the folders of all cases below ``base``; only the case's own two files go away again.
+
+    Both are open to all, as the organisers' ``chmod -R 777`` makes them.
+    """
+    folders = Folders(base / "inputs", base / "outputs", base / "work")
+    for folder in (base, folders.inputs, folders.outputs):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o777)
+    names = [folders.inputs / file.name, folders.outputs / file.name]
+    _remove_files(names)  # of a harness that was killed in this case
+    left = (*find_left_files(folders.inputs.parent),)
+    try:
+        shutil.copyfile(file, folders.inputs / file.name)
+        (folders.inputs / file.name).chmod(0o644)
+        yield Folders(folders.inputs, folders.outputs, folders.work, left)
+    finally:
+        _remove_files(names)
+
+
+def _remove_files(paths: list[Path]) -> None:
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            remove_tree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _make_folders(base: Path, owner: tuple[int, int] | None) -> Folders:
     folders = Folders(base / "inputs", base / "outputs", base / "work")
     for folder in (folders.inputs, folders.outputs, folders.work):
         folder.mkdir()
         folder.chmod(0o755)
-    shutil.copyfile(file, folders.inputs / file.name)
-    (folders.inputs / file.name).chmod(0o644)
     _hand_over(folders.outputs, owner)
     return folders
 

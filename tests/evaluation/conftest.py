@@ -4,7 +4,7 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from evaluation.records import CaseRecord, last_records, read_records
 COPY_MASK = "for f in inputs/*.npz; do cp mask.npz outputs/${f##*/}; done\n"
 """Script of a submission that answers every case with the mask in its folder."""
 
-APPLETS = "sh cp cat ls ln dd id sleep mkdir mkfifo chmod yes head wget grep true kill setsid"
+APPLETS = "sh cp cat ls ln dd id sleep mkdir mkfifo chmod yes head nc grep true kill setsid date"
 
 
 def mask_bytes(shape: tuple[int, ...] = (8, 9)) -> bytes:
@@ -90,6 +90,7 @@ def run_team(tmp_path: Path) -> Callable[..., RunResult]:
 
     def run(source: str | Path, *flags: str) -> RunResult:
         words = ["run", "--team", f"team={source}", "--cases", str(tmp_path / "cases")]
+        words += ["--start-up-runs", "0", "--sentinel", "0"]  # tests of these ask for them
         exit_code = main([*words, "--out", str(tmp_path / "run"), *flags])
         folder = tmp_path / "run" / "team"
         return RunResult(exit_code, folder, read_records(folder / "records.jsonl"))
@@ -115,12 +116,12 @@ def engine() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def make_image(engine: Any) -> Iterator[Callable[..., str]]:
-    """Import an image of busybox with the given predict.sh; returns its digest."""
+    """Import an image of busybox with the given predict.sh and files; returns its digest."""
     made: list[str] = []
 
-    def make(script: str = COPY_MASK, tag: str = "") -> str:
+    def make(script: str = COPY_MASK, tag: str = "", **files: bytes) -> str:
         answer = engine.import_image_from_data(
-            image_tar(script),
+            image_tar(script, files),
             repository=tag or None,
             changes=["WORKDIR /workspace", 'CMD ["sh", "predict.sh"]'],
         )
@@ -132,8 +133,8 @@ def make_image(engine: Any) -> Iterator[Callable[..., str]]:
         engine.remove_image(digest, force=True)
 
 
-def image_tar(script: str) -> bytes:
-    """The root file system of a test image."""
+def image_tar(script: str, more: Mapping[str, bytes]) -> bytes:
+    """The root file system of a test image; `more` goes into its workspace."""
     stream = io.BytesIO()
     busybox = Path(shutil.which("busybox") or "").resolve().read_bytes()
     with tarfile.open(fileobj=stream, mode="w") as tar:
@@ -150,7 +151,7 @@ def image_tar(script: str) -> bytes:
             "bin/bash": b'#!/bin/sh\nexec /bin/sh "$@"\n',
             "workspace/predict.sh": script.encode(),
             "workspace/mask.npz": mask_bytes(),
-        }
+        } | {f"workspace/{name}": content for name, content in more.items()}
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size, info.mode = len(content), 0o755

@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from evaluation.errors import MissingOutputError, OutputError
+from evaluation.errors import (
+    MissingOutputError,
+    OutputError,
+    TooLargeError,
+    UnknownLabelsError,
+    WrongShapeError,
+    WrongTypeError,
+)
 from evaluation.outcomes import CaseRun, Status, judge
 
 GOOD = CaseRun(wall_s=1.0, exit_code=0, log=b"")
@@ -25,6 +32,11 @@ MISSING, BROKEN = MissingOutputError("no file"), OutputError("no npz")
         (replace(GOOD, timed_out=True), None, Status.TIME_OUT),
         (replace(GOOD, timed_out=True, exit_code=137, oom_killed=True), None, Status.TIME_OUT),
         (replace(GOOD, exit_code=127, start_error="no sh"), None, Status.CRASH),
+        (replace(GOOD, excess="much", timed_out=True, exit_code=137), None, Status.TOO_LARGE),
+        (GOOD, TooLargeError("much"), Status.TOO_LARGE),
+        (GOOD, WrongShapeError("flat"), Status.WRONG_SHAPE),
+        (GOOD, WrongTypeError("float"), Status.WRONG_TYPE),
+        (GOOD, UnknownLabelsError("7"), Status.UNKNOWN_LABELS),
     ],
 )
 def test_the_cause_comes_before_its_effect(

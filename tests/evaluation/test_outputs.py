@@ -1,14 +1,23 @@
 """Only a plain, small, well-formed mask file is taken."""
 
+import io
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from evaluation.errors import MissingOutputError, OutputError
-from evaluation.outputs import take_mask
+from evaluation.errors import (
+    MissingOutputError,
+    OutputError,
+    UnknownLabelsError,
+    WrongShapeError,
+    WrongTypeError,
+)
+from evaluation.outputs import Expected, take_mask
 
 LIMIT_BYTES = 1 << 16
 
@@ -128,3 +137,51 @@ def test_a_zip_bomb_costs_nothing(outputs: Path) -> None:
         data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
         archive.writestr("segs.npy", data + bytes(20 << 20))
     assert take(outputs).stat().st_size < LIMIT_BYTES
+
+
+EXPECTED = Expected(shape=(4, 5), labels=2)
+
+
+@pytest.mark.parametrize(
+    ("segs", "kind", "message"),
+    [
+        (np.zeros((5, 4), np.uint8), WrongShapeError, r"must be \(4, 5\), found \(5, 4\)"),
+        (np.zeros((1, 4, 5), np.uint8), WrongShapeError, r"found \(1, 4, 5\)"),
+        (np.zeros((4, 5), np.float32), WrongTypeError, "must be integer, found float32"),
+        (np.full((4, 5), -1, np.int8), WrongTypeError, "must be 0 or above, found -1"),
+        (np.full((4, 5), 3, np.uint16), UnknownLabelsError, "must be 0 to 2, .*found 3"),
+    ],
+)
+def test_a_mask_that_does_not_fit_its_case_says_how(
+    outputs: Path, segs: NDArray[Any], kind: type[OutputError], message: str
+) -> None:
+    np.savez_compressed(outputs / "a.npz", segs=segs)
+    with pytest.raises(kind, match=message):
+        take_mask(outputs, "a", outputs.parent / "mask.npz", LIMIT_BYTES, EXPECTED)
+    assert not (outputs.parent / "mask.npz").exists()
+
+
+@pytest.mark.parametrize("kind", ["?", "u1", ">u2", "<i8"])
+def test_any_integer_type_and_byte_order_will_do(outputs: Path, kind: str) -> None:
+    np.savez(outputs / "a.npz", segs=np.ones((4, 5), kind))
+    assert take_mask(outputs, "a", outputs.parent / "mask.npz", LIMIT_BYTES, EXPECTED)
+
+
+def test_a_label_above_the_first_block_is_seen(outputs: Path) -> None:
+    segs = np.zeros((2000, 2000), np.uint8)
+    segs[-1, -1] = 9
+    np.savez_compressed(outputs / "a.npz", segs=segs)
+    with pytest.raises(UnknownLabelsError, match="found 9"):
+        take_mask(outputs, "a", outputs.parent / "m.npz", LIMIT_BYTES, Expected((2000, 2000), 1))
+
+
+@pytest.mark.parametrize(("count", "message"), [(19, "ends 1 bytes before"), (999, "goes on")])
+def test_a_mask_of_another_length_than_declared_is_refused(
+    outputs: Path, count: int, message: str
+) -> None:
+    stream = io.BytesIO()
+    np.save(stream, np.zeros((4, 5), np.uint8))
+    with zipfile.ZipFile(outputs / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("segs.npy", stream.getvalue()[:128] + bytes(count))
+    with pytest.raises(OutputError, match=message):
+        take_mask(outputs, "a", outputs.parent / "m.npz", LIMIT_BYTES, EXPECTED)

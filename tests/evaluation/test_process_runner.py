@@ -12,6 +12,7 @@ import pytest
 
 from evaluation.logs import DROPPED_NOTE
 from evaluation.outcomes import Status
+from tests.evaluation.conftest import mask_bytes
 
 COPY_MASK = "for f in inputs/*.npz; do cp mask.npz outputs/${f##*/}; done\n"
 
@@ -20,15 +21,17 @@ Factory = Callable[..., Any]
 
 @pytest.fixture
 def run(make_folder: Factory, run_team: Factory) -> Factory:
-    def run_script(script: str, *flags: str) -> Any:
-        return run_team(make_folder(script), "--runner", "process", *flags)
+    def run_script(script: str, *flags: str, shape: tuple[int, ...] = (8, 9)) -> Any:
+        folder = make_folder(script)
+        (folder / "mask.npz").write_bytes(mask_bytes(shape))
+        return run_team(folder, "--runner", "process", *flags)
 
     return run_script
 
 
 def test_a_good_submission_is_ok(make_case: Factory, run: Factory) -> None:
     make_case("3DBox_CT_1", depth=3)
-    result = run(COPY_MASK + "echo done")
+    result = run(COPY_MASK + "echo done", shape=(3, 8, 9))
     assert result.exit_code == 0
     assert (result.only.status, result.only.exit_code) == (Status.OK, 0)
     assert (result.only.modality, result.only.dimensions) == ("CT", 3)

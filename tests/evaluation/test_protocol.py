@@ -2,19 +2,20 @@
 
 import argparse
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evaluation.errors import UsageError
-from evaluation.protocol import (
-    GIB,
-    Protocol,
+from evaluation.protocol import GIB, NOT_RUN_UNDER, Protocol, default_user
+from evaluation.protocol_options import (
+    OPTIONS,
     add_protocol_arguments,
-    default_user,
     parse_bytes,
     protocol_from,
+    shipped_protocols,
 )
 
 
@@ -24,8 +25,67 @@ def parsed(*words: str) -> Protocol:
     return protocol_from(parser.parse_args(words))
 
 
+def written(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
 def test_no_flags_give_the_defaults() -> None:
     assert parsed() == Protocol()
+
+
+def test_every_condition_can_be_written() -> None:
+    assert list(OPTIONS) == [entry.name for entry in fields(Protocol)]
+    assert shipped_protocols() == ["cvpr24-isolated", "cvpr24-official", "flare22-like"]
+
+
+def test_the_official_protocol_is_the_organisers_command_and_nothing_else() -> None:
+    protocol = parsed("--protocol", "cvpr24-official")
+    assert protocol.name == "cvpr24-official"
+    assert protocol.command == ("/bin/bash", "-c", "sh predict.sh")
+    assert protocol.keep_folders
+    assert (protocol.memory_bytes, protocol.swap_bytes) == (8 * GIB, 8 * GIB)
+    assert (protocol.cpus, protocol.pids, protocol.tmp_bytes, protocol.user) == (0, 0, 0, "")
+    assert protocol.network == "default"
+    assert not protocol.read_only_root and not protocol.drop_capabilities
+    assert protocol.allow_new_privileges and not protocol.refuse_unknown_labels
+
+
+def test_flare_scores_a_failed_case_as_an_hour() -> None:
+    protocol = parsed("--protocol", "flare22-like")
+    assert protocol.memory_bytes == 28 * GIB
+    assert (protocol.failure_dsc, protocol.failure_nsd, protocol.failure_time_s) == (0, 0, 3600)
+
+
+def test_a_file_of_ones_own_is_named_after_itself_and_flags_override_it(tmp_path: Path) -> None:
+    file = written(tmp_path / "ours.toml", 'memory = "2g"\npids = 64\nread-only-root = false\n')
+    protocol = parsed("--protocol", file, "--pids", "32")
+    assert protocol == replace(
+        Protocol(), name="ours", memory_bytes=2 * GIB, pids=32, read_only_root=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("memroy = '2g'", "expected keys out of .*memory.*found 'memroy'"),
+        ("memory = 'much'", "memory: expected SIZE, found 'much'"),
+        ("read-only-root = 'yes'", "read-only-root: expected true or false, found 'yes'"),
+        ("pids = true", "pids: expected N, found True"),
+        ("pids = ", "expected a TOML file"),
+        ("repeats = 3\nkeep-folders = true", "repeats, jobs: expected 1 with keep-folders"),
+    ],
+)
+def test_a_file_that_says_nothing_sensible_is_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        parsed("--protocol", written(tmp_path / "odd.toml", text))
+
+
+def test_an_unknown_protocol_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=r"cvpr24-official.* or a file, found 'cvpr25'"):
+        parsed("--protocol", "cvpr25")
 
 
 def test_the_defaults_are_the_organisers_command_in_isolation() -> None:
@@ -69,7 +129,10 @@ def test_what_is_no_size_is_refused(text: str) -> None:
     "conditions",
     [
         {"memory_bytes": 1000},
-        {"pids": 0},
+        {"pids": -1},
+        {"repeats": 0},
+        {"failure_dsc": 1.5},
+        {"failure_time_s": float("nan")},
         {"time_limit_s": 0.0},
         {"time_limit_s": float("nan")},
         {"cpus": -1.0},
@@ -86,7 +149,9 @@ def test_conditions_under_which_nothing_runs_are_refused(conditions: dict[str, A
 
 def test_the_digest_changes_with_any_condition_but_not_with_the_name() -> None:
     protocol = Protocol()
-    assert replace(protocol, name="other").digest == protocol.digest
+    for name, value in {"name": "other", "failure_dsc": 0.5, "failure_time_s": 1.0}.items():
+        assert name in NOT_RUN_UNDER
+        assert replace(protocol, **{name: value}).digest == protocol.digest
     assert replace(protocol, memory_bytes=GIB).digest != protocol.digest
     assert replace(protocol, command=("true",)).digest != protocol.digest
 

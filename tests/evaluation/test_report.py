@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
+import json
 import re
 from html.parser import HTMLParser
 
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 
 from evaluation.__main__ import main
+from evaluation.measuring import SENTINEL_FILE, Tick
 from evaluation.outcomes import Status
 from evaluation.report_figures import MAX_DOTS, metric_plot
 from evaluation.report_pictures import choose_cases, contour_path, encode_png
@@ -148,6 +151,16 @@ def test_the_page_says_which_runner_was_used(tmp_path, runner, words):
     text = page_of((run, tmp_path, truth), pictures=False)
     assert f'data-runner="{runner}">Run' in text
     assert words in " ".join(text.split())
+
+
+@pytest.mark.parametrize(("walls", "warned"), [((1.0, 1.05), False), ((1.0, 1.0, 1.3), True)])
+def test_drift_of_the_machine_is_told_above_a_tenth(folders, walls, warned):
+    ticks = [Tick("2024-01-01T00:00:00+00:00", wall_s, 1.0, 0.0, "x", "h") for wall_s in walls]
+    lines = "".join(json.dumps(dataclasses.asdict(tick)) + "\n" for tick in ticks)
+    (folders[0] / SENTINEL_FILE).write_text(lines)
+    text = page_of(folders, pictures=False)
+    assert ("The machine drifted" in text) == warned
+    assert ("spread by 30 %" in text) == warned
 
 
 def test_provenance_has_image_protocol_and_digests(folders):

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from evaluation import run as run_module
-from evaluation import schedule
+from evaluation import runners, schedule
 from evaluation.__main__ import main
 from evaluation.errors import EngineError, HarnessFault
 from evaluation.outcomes import Status
@@ -199,7 +198,7 @@ def test_without_an_engine_folders_run_as_processes_and_others_are_refused(
     def no_engine() -> Any:
         raise EngineError("no Docker Engine answers; install it")
 
-    monkeypatch.setattr(run_module, "connect", no_engine)
+    monkeypatch.setattr(runners, "connect", no_engine)
     make_case()
     result = run_team(make_folder())
     assert result.exit_code == 0
@@ -252,11 +251,14 @@ def test_only_root_may_let_containers_run_as_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     class SilentEngine:
+        def info(self) -> dict[str, str]:
+            return {"CgroupDriver": "systemd"}
+
         def close(self) -> None:
             pass
 
     make_case()
-    monkeypatch.setattr(run_module, "connect", SilentEngine)
+    monkeypatch.setattr(runners, "connect", SilentEngine)
     monkeypatch.setattr(os, "geteuid", lambda: 4321)
     assert run_team("image:1", "--user", "0:0").exit_code == 2
     assert f"expected 4321:{os.getegid()}, found 0:0" in capsys.readouterr().err

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from requests.exceptions import ReadTimeout
 
 from evaluation.kernel_log import is_readable
 from evaluation.logs import DROPPED_NOTE
 from evaluation.outcomes import Status
-from evaluation.runner import LOCK_LABEL
+from evaluation.runner import LOCK_LABEL, DockerRunner
+from tests.evaluation.conftest import mask_bytes
 
 pytestmark = pytest.mark.docker
 
@@ -117,7 +119,6 @@ def test_a_kill_that_is_not_for_memory_is_a_crash(
         ("mkfifo outputs/2DBox_US_1.npz", "a pipe"),
         ("cp mask.npz outputs/a; ln outputs/a outputs/2DBox_US_1.npz", "2 hard links"),
         ("echo nonsense > outputs/2DBox_US_1.npz", "npz file"),
-        ("dd if=/dev/zero of=outputs/2DBox_US_1.npz bs=1M count=3", "1048576 bytes"),
     ],
 )
 def test_what_is_no_plain_mask_file_is_unreadable(
@@ -152,7 +153,7 @@ def test_a_container_is_confined(
     for f in inputs/2DBox_US_1.npz inputs/new predict.sh /bin/new; do
         (echo x > $f) 2>/dev/null && echo "wrote $f"
     done
-    wget -q -T 2 -O /dev/null http://192.0.2.1/ 2>/dev/null && echo "reached the network"
+    nc -w 2 192.0.2.1 80 2>/dev/null && echo "reached the network"
     ls /sys/class/net
     grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status
     echo x > /tmp/scratch && echo "tmp is writable"
@@ -169,6 +170,8 @@ def test_a_container_is_confined(
     ]
     assert log[6:] == ["tmp is writable", ""]
     assert (tmp_path / "cases" / "2DBox_US_1.npz").read_bytes() == original
+    if os.geteuid() == 0:
+        assert result.only.network_attempts == 1
 
 
 def test_the_truth_is_never_mounted(
@@ -179,7 +182,7 @@ def test_the_truth_is_never_mounted(
     script = (
         COPY_MASK + "grep -q boxes inputs/* && echo boxes; grep -q gts inputs/* && echo gts; true"
     )
-    result = run_team(make_image(script))
+    result = run_team(make_image(script, **{"mask.npz": mask_bytes((4, 8, 9))}))
     assert result.only.status is Status.OK
     assert (result.folder / "logs" / "3DBox_CT_1.log").read_text() == "boxes\n"
 
@@ -227,6 +230,7 @@ def test_a_killed_harness_leaves_a_container_that_the_next_start_removes(
         make_case(f"2DBox_US_{number}")
     image = make_image("sleep 0.2\n" + COPY_MASK)
     words = ["run", "--team", f"team={image}", "--cases", str(tmp_path / "cases")]
+    words += ["--start-up-runs", "0", "--sentinel", "0"]
     command = [sys.executable, "-m", "evaluation", *words, "--out", str(tmp_path / "run")]
     with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL) as harness:
         records = tmp_path / "run" / "team" / "records.jsonl"
@@ -239,6 +243,27 @@ def test_a_killed_harness_leaves_a_container_that_the_next_start_removes(
     assert {record.status for record in result.history} == {Status.OK}
     assert not containers_of(engine, tmp_path)
     assert not (tmp_path / "run" / ".work").exists()
+
+
+def test_an_engine_that_hangs_once_costs_nothing(
+    make_image: Factory, make_case: Factory, run_team: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_case()
+    image, observe, hangs = make_image(), DockerRunner._observe, [True]
+
+    def hang_once(self: DockerRunner, *words: Any) -> Any:
+        if hangs.pop() if hangs else False:
+            raise ReadTimeout("no answer in 120 s")
+        return observe(self, *words)
+
+    monkeypatch.setattr(DockerRunner, "_observe", hang_once)
+    result = run_team(image)
+    assert result.only.status is Status.OK
+    monkeypatch.setattr(DockerRunner, "_observe", lambda *_: hangs.append(True) or hang_once(*_))
+    make_case("2DBox_US_2")
+    record = run_team(image).records["2DBox_US_2"]
+    assert record.status is Status.HARNESS_FAULT
+    assert "no answer in 120 s" in record.reason
 
 
 def test_ctrl_c_removes_the_container(

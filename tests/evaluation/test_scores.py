@@ -16,7 +16,7 @@ from evaluation.labelmaps import read_truth
 from evaluation.outcomes import Status
 from evaluation.score_tables import LabelRow, ScoreRow, read_table, write_table
 from evaluation.scores import score_run
-from tests.evaluation.builders import add_result, disk, score_row, write_truth
+from tests.evaluation.builders import add_result, describe_team, disk, score_row, write_truth
 
 LABELS = (disk((24, 30), (9, 9), 6) + 2 * disk((24, 30), (16, 22), 5)).astype(np.uint8)
 """Two disks, labels 1 and 2."""
@@ -170,6 +170,16 @@ def test_a_container_that_failed_scores_zero_whatever_it_left(folders):
     score(run, truth)
     row = rows_of(run)["case"]
     assert (row.status, row.reason, row.dsc) == ("crash", "exit code 1: a b", 0.0)
+
+
+def test_a_failure_scores_what_its_protocol_says(folders):
+    run, truth = folders
+    labels = disk((9, 9), (4, 4), 3).astype(np.uint8)
+    write_truth(truth, "case", labels)
+    add_result(run, "team", "case", None, status=Status.CRASH, reason="exit code 1")
+    describe_team(run, "team", protocol={"failure_dsc": 0.25, "failure_nsd": 0.5})
+    ((row,),) = [result.scores for result in score_run(run, truth)]
+    assert (row.dsc, row.nsd, row.status) == (0.25, 0.5, "crash")
 
 
 def test_a_case_that_only_another_team_ran_counts_against_the_team(folders):
