@@ -175,6 +175,11 @@ def _not_run(team: str, sample: ScoreRow) -> ScoreRow:
         wall_s=None,
         dsc=0.0,
         nsd=0.0,
+        dsc_official=0.0,
+        nsd_official=0.0,
+        official_remark="no mask of this case",
+        dsc_difference=0.0,
+        nsd_difference=0.0,
         false_positive_labels=0,
         false_positive_voxels=0,
     )

@@ -4,8 +4,8 @@ One policy for empty masks, everywhere: both empty is agreement and scores 1.0; 
 other not scores 0.0. (DeepMind's surface-distance gives NaN for both empty, the organisers' script
 NaN or a crash; NaN cannot be averaged and hides the case.)
 
-Differences from the organisers' script, which stay until `scores` grows an official column: labels
-are those present in the truth and not 1..max; a 2D mask has a contour and is not a slab one voxel
+Differences from the organisers' script, whose own numbers `official` gives beside these: labels are
+those present in the truth and not 1..max; a 2D mask has a contour and is not a slab one voxel
 thick; the spacing is in the order of the array's axes; NSD is not set to zero where DSC is at most
 0.2.
 """
@@ -21,7 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from evaluation.surface import Box, Mask, overlap_surfaces
+from evaluation.surface import (
+    Box,
+    Mask,
+    overlap_of_pair,
+    overlap_of_slabs,
+    overlap_surfaces,
+    pair_surfaces,
+)
 
 Labels = NDArray[np.integer[Any]]
 """A label map, (H, W) or (D, H, W); 0 is background."""
@@ -53,6 +60,9 @@ class LabelScore:
     predicted_surface: float
     truth_surface_within: float
     predicted_surface_within: float
+    nsd_official: float | None = None
+    """NSD as the organisers' script measures it (a slab in 2D, the stored spacing in 3D), before
+    its gate and its rounding; none unless asked for."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +107,15 @@ def score_case(
     predicted_labels: Labels,
     spacing_mm: Sequence[float],
     tolerance_mm: float = TOLERANCE,
+    *,
+    official_spacing_mm: Sequence[float] | None = None,
 ) -> CaseScore:
     """Score a label map against the truth, label by label.
 
     Labels are the positive values present in the truth, of any integer type and with any gaps. Both
-    arrays have one shape; `spacing_mm` is in the order of their axes, ones for pixels.
+    arrays have one shape; `spacing_mm` is in the order of their axes, ones for pixels. With
+    `official_spacing_mm`, the three numbers that the organisers' script uses, labels get an
+    `nsd_official`.
     """
     if truth_labels.shape != predicted_labels.shape:
         raise ValueError(
@@ -115,7 +129,7 @@ def score_case(
         labels.append(
             _score_label(
                 label, truth_labels[box] == label, predicted_labels[box] == label, spacing_mm,
-                tolerance_mm,
+                tolerance_mm, official_spacing_mm,
             )
         )  # fmt: skip
     extra = [label for label in predicted_boxes if label not in truth_boxes]
@@ -151,9 +165,23 @@ def label_boxes(labels: Labels) -> dict[int, Box]:
 
 
 def _score_label(
-    label: int, truth: Mask, prediction: Mask, spacing_mm: Sequence[float], tolerance_mm: float
+    label: int,
+    truth: Mask,
+    prediction: Mask,
+    spacing_mm: Sequence[float],
+    tolerance_mm: float,
+    official_spacing_mm: Sequence[float] | None,
 ) -> LabelScore:
-    surfaces = overlap_surfaces(truth, prediction, spacing_mm, tolerance_mm)
+    pair = pair_surfaces(truth, prediction)
+    surfaces = overlap_of_pair(pair, spacing_mm, tolerance_mm)
+    official = None
+    if official_spacing_mm is not None:
+        if truth.ndim == 2:
+            official = overlap_of_slabs(pair, tolerance_mm).surface_dice
+        elif tuple(official_spacing_mm) == tuple(spacing_mm):
+            official = surfaces.surface_dice
+        else:
+            official = overlap_of_pair(pair, official_spacing_mm, tolerance_mm).surface_dice
     truth_voxels, predicted_voxels = np.count_nonzero(truth), np.count_nonzero(prediction)
     overlap_voxels = np.count_nonzero(truth & prediction)
     return LabelScore(
@@ -167,6 +195,7 @@ def _score_label(
         predicted_surface=surfaces.prediction,
         truth_surface_within=surfaces.truth_within,
         predicted_surface_within=surfaces.prediction_within,
+        nsd_official=official,
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from evaluation.errors import ScoreError
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of both tables, in their first column; raised whenever a column changes its meaning."""
 
 SCORES_FILE = "scores.csv"
@@ -49,6 +49,15 @@ class ScoreRow:
     dsc: float | None
     nsd: float | None
     """None without a truth; 0 for every status but `ok`."""
+    dsc_official: float | None
+    nsd_official: float | None
+    """What the organisers' script gives, four decimals; dsc can be NaN. It scores any mask that is
+    there, whatever the status."""
+    official_remark: str
+    """Why the organisers' script would have crashed, or empty."""
+    dsc_difference: float | None
+    nsd_difference: float | None
+    """Official minus ours."""
     labels: int
     """Labels in the truth, over which dsc and nsd are means."""
     false_positive_labels: int
@@ -79,6 +88,8 @@ class LabelRow:
     predicted_surface: float
     truth_surface_within: float
     predicted_surface_within: float
+    nsd_official: float | None
+    """Before the script's gate and rounding: a slab in 2D, the stored spacing order in 3D."""
 
 
 Row = TypeVar("Row", bound=ScoreRow | LabelRow)

@@ -9,7 +9,6 @@ container that failed, whatever it left behind. Each truth is read once for all 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 import multiprocessing
 import os
@@ -17,23 +16,15 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from evaluation.case_scores import CaseRows, CaseTask, score_task
 from evaluation.errors import ScoreError
-from evaluation.labelmaps import MaskFault, Truth, read_mask, read_truth
-from evaluation.metrics import TOLERANCE, CaseScore, score_case
-from evaluation.outcomes import Status
 from evaluation.progress import Progress
-from evaluation.records import CaseRecord, last_records, read_records
+from evaluation.records import last_records, read_records
 from evaluation.run_folder import TeamFolder
 from evaluation.score_tables import (
     LABELS_FILE,
-    NO_TRUTH,
-    NOT_RUN,
-    OK,
     SCORES_FILE,
     LabelRow,
     ScoreRow,
@@ -41,32 +32,6 @@ from evaluation.score_tables import (
 )
 
 logger = logging.getLogger(__name__)
-
-FAILURE_SCORE = 0.0
-"""DSC and NSD of a case that failed: the worst that they can be."""
-
-
-@dataclass(frozen=True)
-class CaseTask:
-    """One case of all teams: what a worker needs, and nothing that it need not be sent."""
-
-    case: str
-    modality: str
-    dimensions: int
-    truth: Path
-    case_file: Path | None
-    """Input file of the case, where a truth without a spacing finds it."""
-    records: dict[str, CaseRecord | None]
-    masks: dict[str, Path]
-
-
-@dataclass(frozen=True)
-class CaseRows:
-    """The rows of one case, a score for each team and their labels; `fault` is the truth's."""
-
-    scores: tuple[ScoreRow, ...]
-    labels: tuple[LabelRow, ...]
-    fault: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -148,70 +113,6 @@ def plan(run: Path, truth: Path, cases: Path | None = None) -> list[CaseTask]:
         )
         for name in sorted(seen)
     ]
-
-
-def score_task(task: CaseTask) -> CaseRows:
-    """Score one case of every team."""
-    try:
-        truth = read_truth(task.truth, task.case_file)
-    except ScoreError as error:
-        rows = [_row(task, team, NO_TRUTH, str(error), None, None) for team in task.records]
-        return CaseRows(tuple(rows), (), fault=str(error))
-    scores, labels = [], []
-    for team, record in task.records.items():
-        status, reason, score = _judge(record, task.masks[team], truth)
-        scores.append(_row(task, team, status, reason, truth, score))
-        for label in score.labels:
-            labels.append(LabelRow(team=team, case=task.case, **dataclasses.asdict(label)))
-    return CaseRows(tuple(scores), tuple(labels))
-
-
-def _judge(record: CaseRecord | None, mask: Path, truth: Truth) -> tuple[str, str, CaseScore]:
-    """Status, reason and score of one team on one case."""
-    if record is None:
-        return NOT_RUN, "no record of this case", _failed(truth)
-    if record.status is not Status.OK:
-        return str(record.status), record.reason, _failed(truth)
-    try:
-        labels = read_mask(mask, truth.labels.shape)
-    except MaskFault as fault:
-        return fault.status, str(fault), _failed(truth)
-    return OK, "", score_case(truth.labels, labels, truth.spacing_mm)
-
-
-def _failed(truth: Truth) -> CaseScore:
-    """The score of an empty mask, with the failure value also where nothing was to be found."""
-    empty = np.broadcast_to(np.uint8(0), truth.labels.shape)
-    score = score_case(truth.labels, empty, truth.spacing_mm)
-    return dataclasses.replace(score, dsc=FAILURE_SCORE, nsd=FAILURE_SCORE)
-
-
-def _row(
-    task: CaseTask,
-    team: str,
-    status: str,
-    reason: str,
-    truth: Truth | None,
-    score: CaseScore | None,
-) -> ScoreRow:
-    record = task.records[team]
-    return ScoreRow(
-        team=team,
-        case=task.case,
-        modality=task.modality,
-        dimensions=task.dimensions if truth is None else truth.labels.ndim,
-        status=status,
-        reason=" ".join(reason.split()),
-        wall_s=None if record is None else record.wall_s,
-        dsc=None if score is None else score.dsc,
-        nsd=None if score is None else score.nsd,
-        labels=0 if score is None else len(score.labels),
-        false_positive_labels=0 if score is None else len(score.false_positive_labels),
-        false_positive_voxels=0 if score is None else score.false_positive_voxels,
-        tolerance=TOLERANCE,
-        spacing_mm="" if truth is None else " ".join(f"{mm:.9g}" for mm in truth.spacing_mm),
-        spacing_origin="" if truth is None else truth.spacing_origin,
-    )
 
 
 def _score_all(tasks: list[CaseTask], workers: int) -> Iterator[CaseRows]:

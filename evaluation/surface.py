@@ -58,6 +58,22 @@ class SurfaceOverlap:
         return (self.truth_within + self.prediction_within) / total
 
 
+@dataclass(frozen=True)
+class SurfacePair:
+    """Neighbour codes of two masks over the box that holds both: all that a comparison needs."""
+
+    truth: NDArray[np.uint8]
+    prediction: NDArray[np.uint8]
+
+
+def pair_surfaces(truth: Mask, prediction: Mask) -> SurfacePair:
+    """Find the surfaces of two masks of one shape, of two or three dimensions."""
+    if truth.shape != prediction.shape:
+        raise ValueError(f"masks must have one shape, found {truth.shape} and {prediction.shape}")
+    box = union_box(truth, prediction)
+    return SurfacePair(neighbour_codes(truth[box]), neighbour_codes(prediction[box]))
+
+
 def overlap_surfaces(
     truth: Mask, prediction: Mask, spacing_mm: Sequence[float], tolerance_mm: float
 ) -> SurfaceOverlap:
@@ -67,22 +83,46 @@ def overlap_surfaces(
     axes. The distance of an element is the distance between corner points (Nikolov et al., arXiv
     1809.04430); a distance equal to the tolerance counts as within.
     """
-    if truth.shape != prediction.shape:
-        raise ValueError(f"masks must have one shape, found {truth.shape} and {prediction.shape}")
-    if len(spacing_mm) != truth.ndim:
-        raise ValueError(f"spacing must have {truth.ndim} values, found {len(spacing_mm)}")
-    box = union_box(truth, prediction)
-    truth_codes, prediction_codes = neighbour_codes(truth[box]), neighbour_codes(prediction[box])
-    truth_points, prediction_points = surface_points(truth_codes), surface_points(prediction_codes)
-    truth_near, prediction_near = elements_within(
-        truth_points, prediction_points, spacing_mm, tolerance_mm
-    )
-    sizes = element_sizes(spacing_mm)
+    return overlap_of_pair(pair_surfaces(truth, prediction), spacing_mm, tolerance_mm)
+
+
+def overlap_of_pair(
+    pair: SurfacePair, spacing_mm: Sequence[float], tolerance_mm: float
+) -> SurfaceOverlap:
+    """Measure the overlap of two surfaces; see overlap_surfaces."""
+    if len(spacing_mm) != pair.truth.ndim:
+        raise ValueError(f"spacing must have {pair.truth.ndim} values, found {len(spacing_mm)}")
+    points = surface_points(pair.truth), surface_points(pair.prediction)
+    return _overlap(pair, points, spacing_mm, tolerance_mm, element_sizes(spacing_mm))
+
+
+def overlap_of_slabs(pair: SurfacePair, tolerance_px: float) -> SurfaceOverlap:
+    """Measure two plane masks as slabs one pixel thick, as the organisers' script does.
+
+    Every pixel has surface on both faces of its slab. The faces are mirror images and the nearest
+    point of the other slab lies on the same face, so that one face decides: its points are the
+    corners with any pixel inside, and their areas those of the codes with an empty upper half.
+    Sizes are those of both faces, in square pixels.
+    """
+    if pair.truth.ndim != 2:
+        raise ValueError(f"slabs are made of plane masks, found {pair.truth.ndim} dimensions")
+    sizes = 2 * element_sizes((1.0, 1.0, 1.0))[:16]
+    return _overlap(pair, (pair.truth != 0, pair.prediction != 0), (1.0, 1.0), tolerance_px, sizes)
+
+
+def _overlap(
+    pair: SurfacePair,
+    points: tuple[Mask, Mask],
+    spacing_mm: Sequence[float],
+    tolerance_mm: float,
+    sizes: NDArray[np.float64],
+) -> SurfaceOverlap:
+    near = elements_within(*points, spacing_mm, tolerance_mm)
     return SurfaceOverlap(
-        truth=_total_size(truth_codes[truth_points], sizes),
-        prediction=_total_size(prediction_codes[prediction_points], sizes),
-        truth_within=_total_size(truth_codes[truth_near], sizes),
-        prediction_within=_total_size(prediction_codes[prediction_near], sizes),
+        truth=_total_size(pair.truth[points[0]], sizes),
+        prediction=_total_size(pair.prediction[points[1]], sizes),
+        truth_within=_total_size(pair.truth[near[0]], sizes),
+        prediction_within=_total_size(pair.prediction[near[1]], sizes),
     )
 
 

@@ -266,8 +266,8 @@ def test_a_table_reads_back_as_it_was_written(tmp_path):
 def test_a_table_of_another_schema_is_refused(tmp_path):
     path = tmp_path / "scores.csv"
     write_table(path, ScoreRow, [score_row("a", "one")])
-    path.write_text(path.read_text().replace("\n1,", "\n99,"))
-    with pytest.raises(ScoreError, match="line 2 must have schema 1.*found schema 99"):
+    path.write_text(path.read_text().replace("\n2,", "\n99,"))
+    with pytest.raises(ScoreError, match="line 2 must have schema 2.*found schema 99"):
         read_table(path, ScoreRow)
     path.write_text("case,dsc,nsd\n")
     with pytest.raises(ScoreError, match="columns must be schema,team"):

@@ -1,0 +1,147 @@
+"""One case of all teams: each mask judged and scored against the truth, which is read once.
+
+A mask that is missing or broken scores 0 for both metrics and keeps its reason, and so does a
+container that failed, whatever it left behind. The official numbers beside them are those that the
+organisers' script gives for the same files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from evaluation.errors import ScoreError
+from evaluation.labelmaps import MaskFault, Truth, read_mask, read_mask_leniently, read_truth
+from evaluation.metrics import TOLERANCE, CaseScore, Labels, score_case
+from evaluation.official import OfficialScore, official_score
+from evaluation.outcomes import Status
+from evaluation.records import CaseRecord
+from evaluation.score_tables import NO_TRUTH, NOT_RUN, OK, LabelRow, ScoreRow
+
+FAILURE_SCORE = 0.0
+"""DSC and NSD of a case that failed: the worst that they can be."""
+
+
+@dataclass(frozen=True)
+class CaseTask:
+    """One case of all teams: what a worker needs, and nothing that it need not be sent."""
+
+    case: str
+    modality: str
+    dimensions: int
+    truth: Path
+    case_file: Path | None
+    """Input file of the case, where a truth without a spacing finds it."""
+    records: dict[str, CaseRecord | None]
+    masks: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class CaseRows:
+    """The rows of one case, a score for each team and their labels; `fault` is the truth's."""
+
+    scores: tuple[ScoreRow, ...]
+    labels: tuple[LabelRow, ...]
+    fault: str = ""
+
+
+def score_task(task: CaseTask) -> CaseRows:
+    """Score one case of every team."""
+    try:
+        truth = read_truth(task.truth, task.case_file)
+    except ScoreError as error:
+        rows = [_row(task, team, NO_TRUTH, str(error), None, None) for team in task.records]
+        return CaseRows(tuple(rows), (), fault=str(error))
+    scores, labels = [], []
+    for team, record in task.records.items():
+        verdict = _judge(task.case, record, task.masks[team], truth)
+        scores.append(_row(task, team, verdict.status, verdict.reason, truth, verdict))
+        for label in verdict.score.labels:
+            labels.append(LabelRow(team=team, case=task.case, **dataclasses.asdict(label)))
+    return CaseRows(tuple(scores), tuple(labels))
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What became of one team on one case."""
+
+    status: str
+    reason: str
+    score: CaseScore
+    official: OfficialScore
+
+
+def _judge(case: str, record: CaseRecord | None, mask: Path, truth: Truth) -> _Verdict:
+    """Score one team on one case, whatever its mask is."""
+    status, reason = OK, ""
+    if record is None:
+        status, reason = NOT_RUN, "no record of this case"
+    elif record.status is not Status.OK:
+        status, reason = str(record.status), record.reason
+    else:
+        try:
+            labels = read_mask(mask, truth.labels.shape)
+        except MaskFault as fault:
+            status, reason = fault.status, str(fault)
+    if status == OK:
+        score = _score(truth, labels)
+        return _Verdict(OK, "", score, official_score(case, truth, labels, score))
+    try:
+        found = read_mask_leniently(mask, truth.labels.shape)
+    except MaskFault as fault:
+        official = official_score(case, truth, None, _failed(truth), str(fault))
+    else:
+        official = official_score(case, truth, found, _score(truth, found))
+    return _Verdict(status, reason, _failed(truth), official)
+
+
+def _score(truth: Truth, labels: Labels) -> CaseScore:
+    official_spacing_mm = (1.0, 1.0, 1.0) if truth.labels.ndim == 2 else truth.spacing_mm[::-1]
+    return score_case(
+        truth.labels, labels, truth.spacing_mm, official_spacing_mm=official_spacing_mm
+    )
+
+
+def _failed(truth: Truth) -> CaseScore:
+    """The score of an empty mask, with the failure value also where nothing was to be found."""
+    empty = np.broadcast_to(np.uint8(0), truth.labels.shape)
+    score = _score(truth, empty)
+    return dataclasses.replace(score, dsc=FAILURE_SCORE, nsd=FAILURE_SCORE)
+
+
+def _row(
+    task: CaseTask,
+    team: str,
+    status: str,
+    reason: str,
+    truth: Truth | None,
+    verdict: _Verdict | None,
+) -> ScoreRow:
+    record = task.records[team]
+    score = None if verdict is None else verdict.score
+    official = None if verdict is None else verdict.official
+    return ScoreRow(
+        team=team,
+        case=task.case,
+        modality=task.modality,
+        dimensions=task.dimensions if truth is None else truth.labels.ndim,
+        status=status,
+        reason=" ".join(reason.split()),
+        wall_s=None if record is None else record.wall_s,
+        dsc=None if score is None else score.dsc,
+        nsd=None if score is None else score.nsd,
+        dsc_official=None if official is None else official.dsc,
+        nsd_official=None if official is None else official.nsd,
+        official_remark="" if official is None else " ".join(official.remark.split()),
+        dsc_difference=None if not (official and score) else official.dsc - score.dsc,
+        nsd_difference=None if not (official and score) else official.nsd - score.nsd,
+        labels=0 if score is None else len(score.labels),
+        false_positive_labels=0 if score is None else len(score.false_positive_labels),
+        false_positive_voxels=0 if score is None else score.false_positive_voxels,
+        tolerance=TOLERANCE,
+        spacing_mm="" if truth is None else " ".join(f"{mm:.9g}" for mm in truth.spacing_mm),
+        spacing_origin="" if truth is None else truth.spacing_origin,
+    )
