@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.errors import ScoreError
+from evaluation.instances import Labels
 from evaluation.labelmaps import MaskFault, Truth, read_mask, read_mask_leniently, read_truth
-from evaluation.metrics import TOLERANCE, CaseScore, Labels, score_case
+from evaluation.metrics import TOLERANCE, CaseScore, score_case
 from evaluation.official import OfficialScore, official_score
 from evaluation.outcomes import Status
 from evaluation.records import CaseRecord
@@ -37,6 +38,8 @@ class CaseTask:
     """Input file of the case, where a truth without a spacing finds it."""
     records: dict[str, CaseRecord | None]
     masks: dict[str, Path]
+    distances: bool = False
+    """Whether labels get HD95 and ASSD."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def score_task(task: CaseTask) -> CaseRows:
         return CaseRows(tuple(rows), (), fault=str(error))
     scores, labels = [], []
     for team, record in task.records.items():
-        verdict = _judge(task.case, record, task.masks[team], truth)
+        verdict = _judge(task, record, task.masks[team], truth)
         scores.append(_row(task, team, verdict.status, verdict.reason, truth, verdict))
         for label in verdict.score.labels:
             labels.append(LabelRow(team=team, case=task.case, **dataclasses.asdict(label)))
@@ -74,7 +77,7 @@ class _Verdict:
     official: OfficialScore
 
 
-def _judge(case: str, record: CaseRecord | None, mask: Path, truth: Truth) -> _Verdict:
+def _judge(task: CaseTask, record: CaseRecord | None, mask: Path, truth: Truth) -> _Verdict:
     """Score one team on one case, whatever its mask is."""
     status, reason = OK, ""
     if record is None:
@@ -87,29 +90,37 @@ def _judge(case: str, record: CaseRecord | None, mask: Path, truth: Truth) -> _V
         except MaskFault as fault:
             status, reason = fault.status, str(fault)
     if status == OK:
-        score = _score(truth, labels)
-        return _Verdict(OK, "", score, official_score(case, truth, labels, score))
+        score = _score(truth, labels, task.distances)
+        return _Verdict(OK, "", score, official_score(task.case, truth, labels, score))
+    failed = _failed(truth, task.distances)
     try:
         found = read_mask_leniently(mask, truth.labels.shape)
     except MaskFault as fault:
-        official = official_score(case, truth, None, _failed(truth), str(fault))
+        official = official_score(
+            task.case, truth, None, _failed(truth, task.distances), str(fault)
+        )
     else:
-        official = official_score(case, truth, found, _score(truth, found))
-    return _Verdict(status, reason, _failed(truth), official)
+        official = official_score(task.case, truth, found, _score(truth, found, False))
+    return _Verdict(status, reason, _failed(truth, task.distances), official)
 
 
-def _score(truth: Truth, labels: Labels) -> CaseScore:
+def _score(truth: Truth, labels: Labels, distances: bool) -> CaseScore:
     official_spacing_mm = (1.0, 1.0, 1.0) if truth.labels.ndim == 2 else truth.spacing_mm[::-1]
     return score_case(
-        truth.labels, labels, truth.spacing_mm, official_spacing_mm=official_spacing_mm
+        truth.labels,
+        labels,
+        truth.spacing_mm,
+        official_spacing_mm=official_spacing_mm,
+        distances=distances,
     )
 
 
-def _failed(truth: Truth) -> CaseScore:
+def _failed(truth: Truth, distances: bool) -> CaseScore:
     """The score of an empty mask, with the failure value also where nothing was to be found."""
     empty = np.broadcast_to(np.uint8(0), truth.labels.shape)
-    score = _score(truth, empty)
-    return dataclasses.replace(score, dsc=FAILURE_SCORE, nsd=FAILURE_SCORE)
+    score = _score(truth, empty, distances)
+    instances = dataclasses.replace(score.instances, f1=FAILURE_SCORE)
+    return dataclasses.replace(score, dsc=FAILURE_SCORE, nsd=FAILURE_SCORE, instances=instances)
 
 
 def _row(
@@ -141,6 +152,9 @@ def _row(
         labels=0 if score is None else len(score.labels),
         false_positive_labels=0 if score is None else len(score.false_positive_labels),
         false_positive_voxels=0 if score is None else score.false_positive_voxels,
+        instance_f1=None if score is None else score.instances.f1,
+        instance_dsc=None if score is None else score.instances.dsc,
+        instance_matches=0 if score is None else score.instances.matches,
         tolerance=TOLERANCE,
         spacing_mm="" if truth is None else " ".join(f"{mm:.9g}" for mm in truth.spacing_mm),
         spacing_origin="" if truth is None else truth.spacing_origin,

@@ -16,7 +16,7 @@ import numpy as np
 
 from evaluation.dataset import array_headers
 from evaluation.errors import DatasetError, ScoreError
-from evaluation.metrics import Labels
+from evaluation.instances import Labels
 from evaluation.outcomes import Status
 
 MISSING = str(Status.MISSING_OUTPUT)

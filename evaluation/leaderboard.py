@@ -180,6 +180,9 @@ def _not_run(team: str, sample: ScoreRow) -> ScoreRow:
         official_remark="no mask of this case",
         dsc_difference=0.0,
         nsd_difference=0.0,
+        instance_f1=0.0,
+        instance_dsc=None,
+        instance_matches=0,
         false_positive_labels=0,
         false_positive_voxels=0,
     )

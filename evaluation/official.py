@@ -21,8 +21,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from evaluation.instances import Labels
 from evaluation.labelmaps import Truth
-from evaluation.metrics import CaseScore, Labels
+from evaluation.metrics import CaseScore
 from evaluation.score_tables import ScoreRow
 
 DICE_GATE = 0.2

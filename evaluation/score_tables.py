@@ -62,6 +62,10 @@ class ScoreRow:
     """Labels in the truth, over which dsc and nsd are means."""
     false_positive_labels: int
     false_positive_voxels: int
+    instance_f1: float | None
+    instance_dsc: float | None
+    instance_matches: int
+    """Labels as objects, matched at IoU 0.5: F1, mean DSC over the matches, and their number."""
     tolerance: float
     """Of nsd: mm in 3D, pixels in 2D."""
     spacing_mm: str
@@ -88,6 +92,10 @@ class LabelRow:
     predicted_surface: float
     truth_surface_within: float
     predicted_surface_within: float
+    iou: float
+    hd95: float | None
+    assd: float | None
+    """None unless score was asked for distances; infinite when one of the masks is empty."""
     nsd_official: float | None
     """Before the script's gate and rounding: a slab in 2D, the stored spacing order in 3D."""
 

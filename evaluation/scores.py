@@ -44,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cases", type=Path, metavar="DIR", help="input folder, for spacings that the truth lacks"
     )
     parser.add_argument(
+        "--distances", action="store_true", help="HD95 and ASSD of every label too, which is slower"
+    )
+    parser.add_argument(
         "--workers",
         type=int,
         default=os.cpu_count() or 1,
@@ -54,7 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Score a run; 1 if a truth is missing or broken, and then every other case is scored."""
-    results = score_run(args.run, args.truth, cases=args.cases, workers=args.workers)
+    results = score_run(
+        args.run,
+        args.truth,
+        cases=args.cases,
+        workers=args.workers,
+        distances=args.distances,
+    )
     faults = [result.fault for result in results if result.fault]
     for fault in faults:
         logger.error("score: %s", fault)
@@ -65,14 +74,19 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def score_run(
-    run: Path, truth: Path, *, cases: Path | None = None, workers: int = 1
+    run: Path,
+    truth: Path,
+    *,
+    cases: Path | None = None,
+    workers: int = 1,
+    distances: bool = False,
 ) -> list[CaseRows]:
     """Score every case of every team of a run and write the two tables of each team."""
     if not truth.is_dir():
         raise ScoreError(f"{truth}: expected a folder of truths, found no such folder")
     if workers < 1:
         raise ScoreError(f"workers must be at least 1, found {workers}")
-    tasks = plan(run, truth, cases)
+    tasks = plan(run, truth, cases, distances)
     results = []
     with Progress("score", len(tasks)) as progress:
         for result in _score_all(tasks, min(workers, len(tasks))):
@@ -88,7 +102,9 @@ def score_run(
     return results
 
 
-def plan(run: Path, truth: Path, cases: Path | None = None) -> list[CaseTask]:
+def plan(
+    run: Path, truth: Path, cases: Path | None = None, distances: bool = False
+) -> list[CaseTask]:
     """List the cases of a run, by name, each with the record and the mask of every team."""
     if not run.is_dir():
         raise ScoreError(f"{run}: expected a run folder, found no such folder")
@@ -110,6 +126,7 @@ def plan(run: Path, truth: Path, cases: Path | None = None) -> list[CaseTask]:
             case_file=None if cases is None else cases / f"{name}.npz",
             records={team: records.get(name) for team, records in teams.items()},
             masks={team: folders[team].mask(name) for team in teams},
+            distances=distances,
         )
         for name in sorted(seen)
     ]

@@ -117,12 +117,13 @@ def _overlap(
     tolerance_mm: float,
     sizes: NDArray[np.float64],
 ) -> SurfaceOverlap:
-    near = elements_within(*points, spacing_mm, tolerance_mm)
+    truth, prediction = pair.truth[points[0]], pair.prediction[points[1]]
+    from_truth, from_prediction = nearest_distances(*points, spacing_mm, tolerance_mm)
     return SurfaceOverlap(
-        truth=_total_size(pair.truth[points[0]], sizes),
-        prediction=_total_size(pair.prediction[points[1]], sizes),
-        truth_within=_total_size(pair.truth[near[0]], sizes),
-        prediction_within=_total_size(pair.prediction[near[1]], sizes),
+        truth=total_size(truth, sizes),
+        prediction=total_size(prediction, sizes),
+        truth_within=total_size(truth[from_truth <= tolerance_mm], sizes),
+        prediction_within=total_size(prediction[from_prediction <= tolerance_mm], sizes),
     )
 
 
@@ -156,57 +157,64 @@ def surface_points(codes: NDArray[np.uint8]) -> Mask:
     return points
 
 
-def elements_within(
-    first: Mask, second: Mask, spacing_mm: Sequence[float], tolerance_mm: float
-) -> tuple[Mask, Mask]:
-    """Points of each set that lie at most `tolerance_mm` from some point of the other set.
+def nearest_distances(
+    first: Mask, second: Mask, spacing_mm: Sequence[float], reach_mm: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distance from each point of either set to the nearest of the other, points in array order.
 
-    Two masks of the shape given. Nothing is near an empty set.
+    Distances above `reach_mm` may be given as infinity, and everything is that far from an empty
+    set.
     """
     return (
-        _near(first, second, spacing_mm, tolerance_mm),
-        _near(second, first, spacing_mm, tolerance_mm),
+        _nearest(first, second, spacing_mm, reach_mm),
+        _nearest(second, first, spacing_mm, reach_mm),
     )
 
 
-def _near(points: Mask, others: Mask, spacing_mm: Sequence[float], tolerance_mm: float) -> Mask:
+def _nearest(
+    points: Mask, others: Mask, spacing_mm: Sequence[float], reach_mm: float
+) -> NDArray[np.float64]:
     """Look around every point, or where that costs more, measure distances to everything."""
-    if not points.any() or not others.any():
-        return np.zeros_like(points)
-    if math.prod(2 * tolerance_mm / mm + 3 for mm in spacing_mm) <= _MAX_STEPS:
-        offsets = _offsets_within(tuple(spacing_mm), tolerance_mm)
-        lookups = len(offsets) * int(np.count_nonzero(points))
-        if lookups <= _LOOKUPS_PER_POINT_OF_GRID * points.size:
-            return _near_by_lookup(points, others, offsets)
-    return _near_by_transform(points, others, spacing_mm, tolerance_mm)
-
-
-def _near_by_transform(
-    points: Mask, others: Mask, spacing_mm: Sequence[float], tolerance_mm: float
-) -> Mask:
+    places = np.flatnonzero(points)
+    if not places.size or not others.any():
+        return np.full(places.size, math.inf)
+    if math.prod(2 * reach_mm / mm + 3 for mm in spacing_mm) <= _MAX_STEPS:
+        offsets, lengths_mm = _offsets_within(tuple(spacing_mm), reach_mm)
+        if len(offsets) * places.size <= _LOOKUPS_PER_POINT_OF_GRID * points.size:
+            return _nearest_by_lookup(places, others, offsets, lengths_mm)
     distances_mm = ndimage.distance_transform_edt(~others, sampling=spacing_mm)
-    return points & (np.asarray(distances_mm) <= tolerance_mm)
+    return np.asarray(distances_mm).ravel()[places]
 
 
-def _near_by_lookup(points: Mask, others: Mask, offsets: NDArray[np.int64]) -> Mask:
+def _nearest_by_lookup(
+    places: NDArray[np.intp],
+    others: Mask,
+    offsets: NDArray[np.int64],
+    lengths_mm: NDArray[np.float64],
+) -> NDArray[np.float64]:
     """Try the offsets from the shortest on and drop the points that have found a neighbour."""
     reach = np.abs(offsets).max(axis=0)
     padded = np.pad(others, [(int(r), int(r)) for r in reach])
     strides = np.array([math.prod(padded.shape[axis + 1 :]) for axis in range(others.ndim)])
     flat, steps = padded.ravel(), offsets @ strides
-    left = np.flatnonzero(points)
-    places = (np.stack(np.unravel_index(left, points.shape), axis=1) + reach) @ strides
-    near = np.zeros(points.size, bool)
-    for step in steps.tolist():
+    distances_mm = np.full(places.size, math.inf)
+    left = np.arange(places.size)
+    places = (np.stack(np.unravel_index(places, others.shape), axis=1) + reach) @ strides
+    for step, length_mm in zip(steps.tolist(), lengths_mm.tolist(), strict=True):
         found = flat[places + step]
-        near[left[found]] = True
-        left, places = left[~found], places[~found]
-    return near.reshape(points.shape)
+        distances_mm[left[found]] = length_mm
+        missing = ~found
+        left, places = left[missing], places[missing]
+        if not left.size:
+            break
+    return distances_mm
 
 
 @cache
-def _offsets_within(spacing_mm: tuple[float, ...], tolerance_mm: float) -> NDArray[np.int64]:
-    """All steps on the grid of at most `tolerance_mm`, shortest first; (N, dims).
+def _offsets_within(
+    spacing_mm: tuple[float, ...], tolerance_mm: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """All steps on the grid of at most `tolerance_mm`, shortest first; (N, dims), and lengths.
 
     Lengths come from the same operations as in scipy's distance transform, so that a tie with the
     tolerance falls alike.
@@ -217,10 +225,11 @@ def _offsets_within(spacing_mm: tuple[float, ...], tolerance_mm: float) -> NDArr
     squares = (steps * np.array(spacing_mm)[:, None]) ** 2
     lengths_mm = np.sqrt(np.add.reduce(squares, axis=0))
     order = np.argsort(lengths_mm, kind="stable")
-    chosen: NDArray[np.int64] = steps.T[order[lengths_mm[order] <= tolerance_mm]]
-    return chosen
+    order = order[lengths_mm[order] <= tolerance_mm]
+    return steps.T[order], lengths_mm[order]
 
 
-def _total_size(codes: NDArray[np.uint8], sizes: NDArray[np.float64]) -> float:
+def total_size(codes: NDArray[np.uint8], sizes: NDArray[np.float64]) -> float:
+    """Sum of the sizes of elements, which does not depend on their order."""
     counts = np.bincount(codes, minlength=sizes.size)
     return math.fsum((counts * sizes).tolist())
