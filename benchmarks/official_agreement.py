@@ -23,8 +23,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from evaluation.case_scores import CaseTask, score_task
-from evaluation.outcomes import Status
-from evaluation.records import CaseRecord
 
 Array = NDArray[np.generic]
 Printed = dict[str, tuple[float, float]]
@@ -101,13 +99,10 @@ def run_script(python: str, script: Path, segs: Path, truth: Path, workers: int)
 
 def ours(case: str, segs: Path, truth: Path) -> tuple[tuple[float, float], str]:
     """The official columns of a case, and the remark."""
-    record = CaseRecord(
-        case=case, modality="", dimensions=2, status=Status.OK, reason="", exit_code=0,
-        oom_killed=False, wall_s=1.0, started_at="", runner="", submission="", case_sha256="",
-        protocol_sha256="",
-    )  # fmt: skip
     path = segs / f"{case}.npz"
-    task = CaseTask(case, "", 2, truth / f"{case}.npz", None, {"team": record}, {"team": path})
+    task = CaseTask(
+        case, "", None, truth / f"{case}.npz", None, {"team": None}, {"team": path}, recorded=False
+    )
     row = score_task(task).scores[0]
     if row.dsc_official is None or row.nsd_official is None:
         raise RuntimeError(f"{case}: {row.reason}")

@@ -20,6 +20,7 @@ from evaluation.metrics import TOLERANCE, CaseScore, score_case
 from evaluation.official import OfficialScore, official_score
 from evaluation.outcomes import Status
 from evaluation.records import CaseRecord
+from evaluation.score_cache import TeamRows, keep_rows, load_rows, result_name
 from evaluation.score_tables import NO_TRUTH, NOT_RUN, OK, LabelRow, ScoreRow
 
 FAILURE_SCORE = 0.0
@@ -32,7 +33,8 @@ class CaseTask:
 
     case: str
     modality: str
-    dimensions: int
+    dimensions: int | None
+    """By the record; the truth's array counts where there is one."""
     truth: Path
     case_file: Path | None
     """Input file of the case, where a truth without a spacing finds it."""
@@ -40,6 +42,10 @@ class CaseTask:
     masks: dict[str, Path]
     distances: bool = False
     """Whether labels get HD95 and ASSD."""
+    recorded: bool = True
+    """False for masks without records, where a mask is all there is to judge."""
+    cache: Path | None = None
+    """Folder of finished results; none keeps nothing."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +58,46 @@ class CaseRows:
 
 
 def score_task(task: CaseTask) -> CaseRows:
-    """Score one case of every team."""
-    try:
-        truth = read_truth(task.truth, task.case_file)
-    except ScoreError as error:
-        rows = [_row(task, team, NO_TRUTH, str(error), None, None) for team in task.records]
-        return CaseRows(tuple(rows), (), fault=str(error))
-    scores, labels = [], []
-    for team, record in task.records.items():
-        verdict = _judge(task, record, task.masks[team], truth)
-        scores.append(_row(task, team, verdict.status, verdict.reason, truth, verdict))
-        for label in verdict.score.labels:
-            labels.append(LabelRow(team=team, case=task.case, **dataclasses.asdict(label)))
-    return CaseRows(tuple(scores), tuple(labels))
+    """Score one case of every team; the truth is only read if some result is not kept."""
+    names = {team: _result_name(task, team) for team in task.records} if task.cache else {}
+    kept = {team: load_rows(task.cache, name) for team, name in names.items() if task.cache}
+    rows = {team: found for team, found in kept.items() if found is not None}
+    if len(rows) < len(task.records):
+        try:
+            truth = read_truth(task.truth, task.case_file)
+        except ScoreError as error:
+            faulty = [_row(task, team, NO_TRUTH, str(error), None, None) for team in task.records]
+            return CaseRows(tuple(faulty), (), fault=str(error))
+        for team in task.records.keys() - rows.keys():
+            rows[team] = _score_team(task, team, truth)
+            if task.cache:
+                keep_rows(task.cache, names[team], rows[team])
+    ordered = [rows[team] for team in task.records]
+    return CaseRows(
+        scores=tuple(score for score, _ in ordered),
+        labels=tuple(label for _, labels in ordered for label in labels),
+    )
+
+
+def _result_name(task: CaseTask, team: str) -> str:
+    record = task.records[team]
+    facts: dict[str, object] = {
+        "team": team,
+        "case": task.case,
+        "modality": task.modality,
+        "distances": task.distances,
+        "recorded": task.recorded,
+        "record": None if record is None else [record.status, record.reason, record.wall_s],
+    }
+    return result_name(facts, [task.truth, task.case_file, task.masks[team]])
+
+
+def _score_team(task: CaseTask, team: str, truth: Truth) -> TeamRows:
+    verdict = _judge(task, task.records[team], task.masks[team], truth)
+    return _row(task, team, verdict.status, verdict.reason, truth, verdict), tuple(
+        LabelRow(team=team, case=task.case, **dataclasses.asdict(label))
+        for label in verdict.score.labels
+    )
 
 
 @dataclass(frozen=True)
@@ -80,9 +113,9 @@ class _Verdict:
 def _judge(task: CaseTask, record: CaseRecord | None, mask: Path, truth: Truth) -> _Verdict:
     """Score one team on one case, whatever its mask is."""
     status, reason = OK, ""
-    if record is None:
+    if record is None and task.recorded:
         status, reason = NOT_RUN, "no record of this case"
-    elif record.status is not Status.OK:
+    elif record is not None and record.status is not Status.OK:
         status, reason = str(record.status), record.reason
     else:
         try:
@@ -96,12 +129,10 @@ def _judge(task: CaseTask, record: CaseRecord | None, mask: Path, truth: Truth) 
     try:
         found = read_mask_leniently(mask, truth.labels.shape)
     except MaskFault as fault:
-        official = official_score(
-            task.case, truth, None, _failed(truth, task.distances), str(fault)
-        )
+        official = official_score(task.case, truth, None, failed, str(fault))
     else:
         official = official_score(task.case, truth, found, _score(truth, found, False))
-    return _Verdict(status, reason, _failed(truth, task.distances), official)
+    return _Verdict(status, reason, failed, official)
 
 
 def _score(truth: Truth, labels: Labels, distances: bool) -> CaseScore:

@@ -3,7 +3,9 @@
 Reads RUN/<team>/records.jsonl and masks/, writes RUN/<team>/scores.csv and labels.csv. The cases of
 a run are those that any team has a record of, and every team gets a row for every one of them: a
 mask that is missing or broken scores 0 for both metrics and keeps its reason, and so does a
-container that failed, whatever it left behind. Each truth is read once for all teams.
+container that failed, whatever it left behind. Each truth is read once for all teams. Instead of a
+run, a folder of masks (--segs, --out) is scored as the organisers' compute_metrics.py is used.
+Finished results are kept (see `score_cache`), so that the same command goes on where it was.
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from evaluation.case_scores import CaseRows, CaseTask, score_task
-from evaluation.errors import ScoreError
+from evaluation.dataset import modality_of
+from evaluation.errors import ScoreError, UsageError
 from evaluation.progress import Progress
 from evaluation.records import last_records, read_records
 from evaluation.run_folder import TeamFolder
+from evaluation.score_cache import CACHE_FOLDER
 from evaluation.score_tables import (
     LABELS_FILE,
     SCORES_FILE,
@@ -36,7 +40,15 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `score`."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, as written by run")
+    parser.add_argument(
+        "run", type=Path, nargs="?", metavar="RUN", help="run folder, as written by run"
+    )
+    parser.add_argument(
+        "--segs", type=Path, metavar="DIR", help="instead of RUN: a folder of <case>.npz with segs"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="CSV", help="with --segs: table to write, labels beside it"
+    )
     parser.add_argument(
         "--truth", type=Path, required=True, metavar="DIR", help="folder of <case>.npz with gts"
     )
@@ -57,13 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Score a run; 1 if a truth is missing or broken, and then every other case is scored."""
-    results = score_run(
-        args.run,
-        args.truth,
-        cases=args.cases,
-        workers=args.workers,
-        distances=args.distances,
-    )
+    choices = {"cases": args.cases, "workers": args.workers, "distances": args.distances}
+    if args.run is not None and args.segs is None:
+        results = score_run(args.run, args.truth, **choices)
+    elif args.run is None and args.segs is not None and args.out is not None:
+        results = score_folder(args.segs, args.truth, args.out, **choices)
+    else:
+        raise UsageError("expected either RUN or both of --segs and --out")
     faults = [result.fault for result in results if result.fault]
     for fault in faults:
         logger.error("score: %s", fault)
@@ -82,24 +94,69 @@ def score_run(
     distances: bool = False,
 ) -> list[CaseRows]:
     """Score every case of every team of a run and write the two tables of each team."""
+    _check(truth, workers)
+    results = _score_all(plan(run, truth, cases, distances), workers)
+    for team in sorted({row.team for row in results[0].scores}):
+        _write_team(results, team, run / team / SCORES_FILE, run / team / LABELS_FILE)
+    return results
+
+
+def score_folder(
+    segs: Path,
+    truth: Path,
+    out: Path,
+    *,
+    cases: Path | None = None,
+    workers: int = 1,
+    distances: bool = False,
+) -> list[CaseRows]:
+    """Score a folder of masks without records, as compute_metrics.py of the organisers does.
+
+    Every truth is a case, and a mask that is missing scores 0. The labels' table lies beside
+    `out`.
+    """
+    _check(truth, workers)
+    if not segs.is_dir():
+        raise ScoreError(f"{segs}: expected a folder of masks, found no such folder")
+    names = sorted(path.stem for path in truth.glob("*.npz"))
+    if not names:
+        raise ScoreError(f"{truth}: expected truths (*.npz), found none")
+    team = segs.resolve().name
+    tasks = [
+        CaseTask(
+            case=name,
+            modality=modality_of(name),
+            dimensions=None,
+            truth=truth / f"{name}.npz",
+            case_file=None if cases is None else cases / f"{name}.npz",
+            records={team: None},
+            masks={team: segs / f"{name}.npz"},
+            distances=distances,
+            recorded=False,
+            cache=out.parent / CACHE_FOLDER,
+        )
+        for name in names
+    ]
+    results = _score_all(tasks, workers)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _write_team(results, team, out, out.with_name(f"{out.stem}.{LABELS_FILE}"))
+    return results
+
+
+def _check(truth: Path, workers: int) -> None:
     if not truth.is_dir():
         raise ScoreError(f"{truth}: expected a folder of truths, found no such folder")
     if workers < 1:
         raise ScoreError(f"workers must be at least 1, found {workers}")
-    tasks = plan(run, truth, cases, distances)
-    results = []
-    with Progress("score", len(tasks)) as progress:
-        for result in _score_all(tasks, min(workers, len(tasks))):
-            results.append(result)
-            progress.advance()
-    for team in sorted(tasks[0].records):
-        scores = [row for result in results for row in result.scores if row.team == team]
-        labels = [row for result in results for row in result.labels if row.team == team]
-        if len(scores) != len(tasks):
-            raise ScoreError(f"{team}: {len(tasks)} cases in, {len(scores)} rows out")
-        write_table(run / team / LABELS_FILE, LabelRow, labels)
-        write_table(run / team / SCORES_FILE, ScoreRow, scores)
-    return results
+
+
+def _write_team(results: list[CaseRows], team: str, scores: Path, labels: Path) -> None:
+    rows = [row for result in results for row in result.scores if row.team == team]
+    if len(rows) != len(results):
+        raise ScoreError(f"{team}: {len(results)} cases in, {len(rows)} rows out")
+    all_labels = (row for result in results for row in result.labels if row.team == team)
+    write_table(labels, LabelRow, all_labels)
+    write_table(scores, ScoreRow, rows)
 
 
 def plan(
@@ -127,12 +184,22 @@ def plan(
             records={team: records.get(name) for team, records in teams.items()},
             masks={team: folders[team].mask(name) for team in teams},
             distances=distances,
+            cache=run / CACHE_FOLDER,
         )
         for name in sorted(seen)
     ]
 
 
-def _score_all(tasks: list[CaseTask], workers: int) -> Iterator[CaseRows]:
+def _score_all(tasks: list[CaseTask], workers: int) -> list[CaseRows]:
+    results = []
+    with Progress("score", len(tasks)) as progress:
+        for result in _results(tasks, min(workers, len(tasks))):
+            results.append(result)
+            progress.advance()
+    return results
+
+
+def _results(tasks: list[CaseTask], workers: int) -> Iterator[CaseRows]:
     """Score in order, in this process or in fresh ones (a fork of a process with threads can
     hang)."""
     if workers == 1:
