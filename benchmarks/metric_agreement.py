@@ -98,7 +98,9 @@ def main() -> int:
             average = np.average(means, weights=sizes)
             differences["average distance"] = found.average_mm - float(average)
         worst = {name: max(old, abs(differences.get(name, 0.0))) for name, old in worst.items()}
-    print(f"{args.pairs} pairs, {undefined} both empty, {ties} with distances equal to the tolerance")
+    print(
+        f"{args.pairs} pairs, {undefined} both empty, {ties} with distances equal to the tolerance"
+    )
     for name, value in worst.items():
         print(f"largest difference in {name}: {value:.3g}")
     return 0 if worst["dsc"] == 0 and worst["nsd"] <= NSD_BAR else 1
