@@ -3,9 +3,9 @@
     python benchmarks/metric_agreement.py [--pairs 2400] [--seed 0]
 
 Needs the package surface-distance-based-measures, whose names that NumPy 2 dropped are put back at
-run time. Half of the pairs are 2D; spacings, tolerances that the grid meets exactly, borders, single
-voxels, empty and full masks all occur. Prints the largest differences; exit code 1 beyond the bars
-(1e-12 in NSD, 0 in DSC).
+run time. Half of the pairs are 2D; spacings, tolerances that the grid meets exactly, borders,
+single voxels, empty and full masks all occur. Prints the largest differences; exit code 1 beyond
+the bars (1e-12 in NSD, 0 in DSC).
 """
 
 import argparse

@@ -5,8 +5,8 @@
 DIR holds compute_metrics.py and SurfaceDice.py of bowang-lab/MedSAM@LiteMedSAM; the package
 surface-distance-based-measures must be installed. Names that NumPy 2 dropped are put back at run
 time. Every implementation scores the same arrays, in turns, so that a machine whose speed drifts
-slows all. Cases: `volume`, 120x512x512 with 13 organs, 5 x 0.8 x 0.8 mm; `plane`, 1024x1024 with 100
-nuclei; `fine`, the worst one: tolerance 7 mm at 0.5 mm, bad prediction. Peak memory above the
+slows all. Cases: `volume`, 120x512x512 with 13 organs, 5 x 0.8 x 0.8 mm; `plane`, 1024x1024 with
+100 nuclei; `fine`, the worst one: tolerance 7 mm at 0.5 mm, bad prediction. Peak memory above the
 arrays is taken in a fresh process for each.
 """
 

@@ -17,12 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from evaluation.distances import distances_of_pair
 from evaluation.instances import InstanceScore, Labels, match_instances
+from evaluation.label_boxes import hull_of, label_boxes
 from evaluation.surface import (
-    Box,
     Mask,
     overlap_of_pair,
     overlap_of_slabs,
@@ -33,9 +32,6 @@ from evaluation.surface import (
 TOLERANCE = 2.0
 """Tolerance of NSD: mm in 3D, pixels in 2D (bowang-lab/MedSAM@LiteMedSAM,
 compute_metrics.py:67)."""
-
-_MAX_DENSE_LABEL = 65535
-"""Up to this label one pass finds all boxes; a sparser numbering is made dense first."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +127,7 @@ def score_case(
     truth_boxes, predicted_boxes = label_boxes(truth_labels), label_boxes(predicted_labels)
     labels = []
     for label, truth_box in truth_boxes.items():
-        box = _hull(truth_box, predicted_boxes.get(label, truth_box))
+        box = hull_of(truth_box, predicted_boxes.get(label, truth_box))
         labels.append(
             _score_label(
                 label, truth_labels[box] == label, predicted_labels[box] == label, spacing_mm,
@@ -162,46 +158,6 @@ def score_case(
         false_positive_voxels=extra_voxels,
         instances=instances,
     )
-
-
-def label_boxes(labels: Labels) -> dict[int, Box]:
-    """The bounding box of every positive label present, in ascending order of the labels."""
-    if labels.size == 0:
-        return {}
-    if labels.max() <= _MAX_DENSE_LABEL:
-        if labels.ndim == 3:
-            return _boxes_by_slice(labels)
-        found = ndimage.find_objects(labels)
-        return {index + 1: box for index, box in enumerate(found) if box is not None}
-    values, dense = np.unique(labels, return_inverse=True)
-    found = ndimage.find_objects(dense.reshape(labels.shape) + 1)
-    return {
-        int(value): box
-        for value, box in zip(values, found, strict=True)
-        if box is not None and value > 0
-    }
-
-
-def _boxes_by_slice(labels: Labels) -> dict[int, Box]:
-    """Search only the part of each slice that is not empty, which is most often a small one."""
-    boxes: dict[int, Box] = {}
-    for depth, plane in enumerate(labels):
-        rows = np.flatnonzero(plane.any(axis=1))
-        if not rows.size:
-            continue
-        top = int(rows[0])
-        part = plane[top : int(rows[-1]) + 1]
-        columns = np.flatnonzero(part.any(axis=0))
-        left = int(columns[0])
-        for index, box in enumerate(ndimage.find_objects(part[:, left : int(columns[-1]) + 1])):
-            if box is not None:
-                here = (
-                    slice(depth, depth + 1),
-                    slice(box[0].start + top, box[0].stop + top),
-                    slice(box[1].start + left, box[1].stop + left),
-                )
-                boxes[index + 1] = _hull(boxes.get(index + 1, here), here)
-    return dict(sorted(boxes.items()))
 
 
 def _score_label(
@@ -248,10 +204,3 @@ def _dice(overlap: int, truth: int, prediction: int) -> float:
     if truth + prediction == 0:
         return 1.0
     return 2 * overlap / (truth + prediction)
-
-
-def _hull(first: Box, second: Box) -> Box:
-    return tuple(
-        slice(min(a.start, b.start), max(a.stop, b.stop))
-        for a, b in zip(first, second, strict=True)
-    )

@@ -145,7 +145,7 @@ def neighbour_codes(mask: Mask) -> NDArray[np.uint8]:
 
     Bit number i + 2j (+ 4k) is the pixel at offset (i, j(, k)) around the corner point.
     """
-    codes = _padded(mask.view(np.uint8) if mask.dtype == bool else mask, [1] * mask.ndim)
+    codes: NDArray[np.uint8] = _padded(mask.astype(np.uint8), [1] * mask.ndim)
     for axis in range(mask.ndim):
         lower = codes[(slice(None),) * axis + (slice(None, -1),)]
         upper = codes[(slice(None),) * axis + (slice(1, None),)]

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from evaluation.metrics import dice, label_boxes, score_case, surface_dice
+from evaluation.label_boxes import label_boxes
+from evaluation.metrics import dice, score_case, surface_dice
 from tests.evaluation.builders import disk
 
 SPACINGS = st.sampled_from([0.5, 0.8, 1.0, 2.5, 5.0])
