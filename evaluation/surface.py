@@ -34,7 +34,6 @@ _LOOKUPS_PER_POINT_OF_GRID = 16
 """Beyond so many the box is transformed instead: about what that costs, so the worst case is
 bounded."""
 
-
 _MAX_STEPS = 50_000
 """Steps on the grid that are worth listing; a tolerance of many pixels is never looked up."""
 
@@ -201,17 +200,18 @@ def _nearest_by_lookup(
     strides = np.array([math.prod(padded.shape[axis + 1 :]) for axis in range(others.ndim)])
     flat, steps = padded.ravel(), offsets @ strides
     distances_mm = np.full(places.size, math.inf)
-    left = np.arange(places.size)
-    places = (np.stack(np.unravel_index(places, others.shape), axis=1) + reach) @ strides
-    for step, length_mm in zip(steps.tolist(), lengths_mm.tolist(), strict=True):
+    here = others.ravel().take(places)  # most points of good masks, without a look around
+    distances_mm[here] = 0.0
+    left = np.flatnonzero(~here)
+    places = np.stack(np.unravel_index(places[left], others.shape), axis=1)
+    places = (places + reach) @ strides
+    for step, length_mm in zip(steps[1:].tolist(), lengths_mm[1:].tolist(), strict=True):
+        if not left.size:
+            break
         found = flat.take(places + step)
-        if not found.any():
-            continue
         distances_mm[left[found]] = length_mm
         missing = ~found
         left, places = left[missing], places[missing]
-        if not left.size:
-            break
     return distances_mm
 
 
