@@ -16,7 +16,7 @@ import numpy as np
 
 from evaluation.dataset import array_headers
 from evaluation.errors import DatasetError, ScoreError
-from evaluation.metrics import Labels
+from evaluation.instances import Labels
 from evaluation.outcomes import Status
 
 MISSING = str(Status.MISSING_OUTPUT)
@@ -98,6 +98,31 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> Labels:
             WRONG_TYPE, f"{path.name}: segs must be 0 or above, found {int(labels.min())}"
         )
     return labels
+
+
+def read_mask_leniently(path: Path, shape: tuple[int, ...]) -> Labels:
+    """Read a team's `segs` as the organisers' script compares it, of any number type.
+
+    Only values that equal a label count there, so that fractions and negative ones become 0.
+    Raises MaskFault where the script would crash; that NumPy stretches some other shapes is left
+    out.
+    """
+    try:
+        return read_mask(path, shape)
+    except MaskFault as fault:
+        if fault.status != WRONG_TYPE:
+            raise
+        strict = fault
+    found_shape, dtype = _declared(path, "segs")
+    if found_shape != shape or dtype.kind not in "if":
+        raise strict
+    try:
+        values = _read(path, "segs")
+    except _READ_FAULTS as error:
+        raise MaskFault(UNREADABLE, f"{path.name}: segs cannot be read: {error}") from error
+    with np.errstate(invalid="ignore"):
+        labels: Labels = np.where(values > 0, values, 0).astype(np.int64)
+    return np.where(labels == values, labels, 0)
 
 
 def _declared(path: Path, key: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:

@@ -50,7 +50,7 @@ def stage_arguments(stage: str, args: argparse.Namespace) -> argparse.Namespace:
     values = {}
     for action in _arguments(stage):
         if not action.option_strings:
-            values[action.dest] = folder if action.nargs is None else [folder]
+            values[action.dest] = [folder] if action.nargs in ("+", "*") else folder
         elif action.dest == RUN_ALONE:
             values[action.dest] = action.default
         else:

@@ -24,6 +24,7 @@ from evaluation.report_data import (
 from evaluation.report_figures import metric_plot
 from evaluation.report_gallery import gallery
 from evaluation.report_html import colour_class, counted, facts_list, legend, section, table
+from evaluation.report_official import official_section
 from evaluation.report_pictures import CasePicture
 from evaluation.score_tables import OK
 
@@ -48,6 +49,7 @@ def render(data: ReportData, pictures: Sequence[CasePicture], versions: dict[str
     sections = [
         _head(data),
         section("Leaderboard", _leaderboard(data)),
+        section("Official script", official_section(data)),
         section("Failures", _failures(data)),
         section("By modality", _plots(data)),
         section("Pictures", gallery(data, pictures)) if pictures else "",

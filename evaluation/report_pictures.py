@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evaluation.errors import DatasetError, ScoreError
+from evaluation.instances import Labels
 from evaluation.labelmaps import Truth, read_mask, read_truth
-from evaluation.metrics import Labels
 from evaluation.progress import Progress
 from evaluation.report_data import ReportData, is_scored
 from evaluation.run_folder import TeamFolder

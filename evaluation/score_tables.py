@@ -17,7 +17,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from evaluation.errors import ScoreError
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of both tables, in their first column; raised whenever a column changes its meaning."""
 
 SCORES_FILE = "scores.csv"
@@ -49,10 +49,23 @@ class ScoreRow:
     dsc: float | None
     nsd: float | None
     """None without a truth; 0 for every status but `ok`."""
+    dsc_official: float | None
+    nsd_official: float | None
+    """What the organisers' script gives, four decimals; dsc can be NaN. It scores any mask that is
+    there, whatever the status."""
+    official_remark: str
+    """Why the organisers' script would have crashed, or empty."""
+    dsc_difference: float | None
+    nsd_difference: float | None
+    """Official minus ours."""
     labels: int
     """Labels in the truth, over which dsc and nsd are means."""
     false_positive_labels: int
     false_positive_voxels: int
+    instance_f1: float | None
+    instance_dsc: float | None
+    instance_matches: int
+    """Labels as objects, matched at IoU 0.5: F1, mean DSC over the matches, and their number."""
     tolerance: float
     """Of nsd: mm in 3D, pixels in 2D."""
     spacing_mm: str
@@ -79,6 +92,12 @@ class LabelRow:
     predicted_surface: float
     truth_surface_within: float
     predicted_surface_within: float
+    iou: float
+    hd95: float | None
+    assd: float | None
+    """None unless score was asked for distances; infinite when one of the masks is empty."""
+    nsd_official: float | None
+    """Before the script's gate and rounding: a slab in 2D, the stored spacing order in 3D."""
 
 
 Row = TypeVar("Row", bound=ScoreRow | LabelRow)

@@ -2,14 +2,16 @@
 
 Reads RUN/<team>/records.jsonl and masks/, writes RUN/<team>/scores.csv and labels.csv. The cases of
 a run are those that any team has a record of, and every team gets a row for every one of them: a
-mask that is missing or broken scores 0 for both metrics and keeps its reason, and so does a
-container that failed, whatever it left behind. Each truth is read once for all teams.
+mask that is missing or broken scores the failure values of the protocol and keeps its reason, and
+so does a container that failed, whatever it left behind. Each truth is read once for all teams.
+Instead of a run, a folder of masks (--segs, --out) is scored as the organisers' compute_metrics.py
+is used.
+Finished results are kept (see `score_cache`), so that the same command goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import logging
 import multiprocessing
@@ -18,23 +20,17 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from evaluation.errors import ScoreError
-from evaluation.labelmaps import MaskFault, Truth, read_mask, read_truth
-from evaluation.metrics import TOLERANCE, CaseScore, score_case
-from evaluation.outcomes import Status
+from evaluation.case_scores import CaseRows, CaseTask, FailureScores, score_task
+from evaluation.dataset import modality_of
+from evaluation.errors import ScoreError, UsageError
 from evaluation.progress import Progress
-from evaluation.records import CaseRecord, last_records, read_records
+from evaluation.records import last_records, read_records
 from evaluation.run_folder import TeamFolder
+from evaluation.score_cache import CACHE_FOLDER
 from evaluation.score_tables import (
     LABELS_FILE,
-    NO_TRUTH,
-    NOT_RUN,
-    OK,
     SCORES_FILE,
     LabelRow,
     ScoreRow,
@@ -44,46 +40,25 @@ from evaluation.score_tables import (
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class FailureScores:
-    """What a case that failed counts as, by the protocol that it was run under."""
-
-    dsc: float = 0.0
-    nsd: float = 0.0
-
-
-@dataclass(frozen=True)
-class CaseTask:
-    """One case of all teams: what a worker needs, and nothing that it need not be sent."""
-
-    case: str
-    modality: str
-    dimensions: int
-    truth: Path
-    case_file: Path | None
-    """Input file of the case, where a truth without a spacing finds it."""
-    records: dict[str, CaseRecord | None]
-    masks: dict[str, Path]
-    failures: dict[str, FailureScores]
-
-
-@dataclass(frozen=True)
-class CaseRows:
-    """The rows of one case, a score for each team and their labels; `fault` is the truth's."""
-
-    scores: tuple[ScoreRow, ...]
-    labels: tuple[LabelRow, ...]
-    fault: str = ""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `score`."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, as written by run")
+    parser.add_argument(
+        "run", type=Path, nargs="?", metavar="RUN", help="run folder, as written by run"
+    )
+    parser.add_argument(
+        "--segs", type=Path, metavar="DIR", help="instead of RUN: a folder of <case>.npz with segs"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="CSV", help="with --segs: table to write, labels beside it"
+    )
     parser.add_argument(
         "--truth", type=Path, required=True, metavar="DIR", help="folder of <case>.npz with gts"
     )
     parser.add_argument(
         "--cases", type=Path, metavar="DIR", help="input folder, for spacings that the truth lacks"
+    )
+    parser.add_argument(
+        "--distances", action="store_true", help="HD95 and ASSD of every label too, which is slower"
     )
     parser.add_argument(
         "--workers",
@@ -96,7 +71,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Score a run; 1 if a truth is missing or broken, and then every other case is scored."""
-    results = score_run(args.run, args.truth, cases=args.cases, workers=args.workers)
+    choices = {"cases": args.cases, "workers": args.workers, "distances": args.distances}
+    if args.run is not None and args.segs is None:
+        results = score_run(args.run, args.truth, **choices)
+    elif args.run is None and args.segs is not None and args.out is not None:
+        results = score_folder(args.segs, args.truth, args.out, **choices)
+    else:
+        raise UsageError("expected either RUN or both of --segs and --out")
     faults = [result.fault for result in results if result.fault]
     for fault in faults:
         logger.error("score: %s", fault)
@@ -107,30 +88,82 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def score_run(
-    run: Path, truth: Path, *, cases: Path | None = None, workers: int = 1
+    run: Path,
+    truth: Path,
+    *,
+    cases: Path | None = None,
+    workers: int = 1,
+    distances: bool = False,
 ) -> list[CaseRows]:
     """Score every case of every team of a run and write the two tables of each team."""
+    _check(truth, workers)
+    results = _score_all(plan(run, truth, cases, distances), workers)
+    for team in sorted({row.team for row in results[0].scores}):
+        _write_team(results, team, run / team / SCORES_FILE, run / team / LABELS_FILE)
+    return results
+
+
+def score_folder(
+    segs: Path,
+    truth: Path,
+    out: Path,
+    *,
+    cases: Path | None = None,
+    workers: int = 1,
+    distances: bool = False,
+) -> list[CaseRows]:
+    """Score a folder of masks without records, as compute_metrics.py of the organisers does.
+
+    Every truth is a case, and a mask that is missing scores 0. The labels' table lies beside
+    `out`.
+    """
+    _check(truth, workers)
+    if not segs.is_dir():
+        raise ScoreError(f"{segs}: expected a folder of masks, found no such folder")
+    names = sorted(path.stem for path in truth.glob("*.npz"))
+    if not names:
+        raise ScoreError(f"{truth}: expected truths (*.npz), found none")
+    team = segs.resolve().name
+    tasks = [
+        CaseTask(
+            case=name,
+            modality=modality_of(name),
+            dimensions=None,
+            truth=truth / f"{name}.npz",
+            case_file=None if cases is None else cases / f"{name}.npz",
+            records={team: None},
+            masks={team: segs / f"{name}.npz"},
+            distances=distances,
+            recorded=False,
+            cache=out.parent / CACHE_FOLDER,
+        )
+        for name in names
+    ]
+    results = _score_all(tasks, workers)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _write_team(results, team, out, out.with_name(f"{out.stem}.{LABELS_FILE}"))
+    return results
+
+
+def _check(truth: Path, workers: int) -> None:
     if not truth.is_dir():
         raise ScoreError(f"{truth}: expected a folder of truths, found no such folder")
     if workers < 1:
         raise ScoreError(f"workers must be at least 1, found {workers}")
-    tasks = plan(run, truth, cases)
-    results = []
-    with Progress("score", len(tasks)) as progress:
-        for result in _score_all(tasks, min(workers, len(tasks))):
-            results.append(result)
-            progress.advance()
-    for team in sorted(tasks[0].records):
-        scores = [row for result in results for row in result.scores if row.team == team]
-        labels = [row for result in results for row in result.labels if row.team == team]
-        if len(scores) != len(tasks):
-            raise ScoreError(f"{team}: {len(tasks)} cases in, {len(scores)} rows out")
-        write_table(run / team / LABELS_FILE, LabelRow, labels)
-        write_table(run / team / SCORES_FILE, ScoreRow, scores)
-    return results
 
 
-def plan(run: Path, truth: Path, cases: Path | None = None) -> list[CaseTask]:
+def _write_team(results: list[CaseRows], team: str, scores: Path, labels: Path) -> None:
+    rows = [row for result in results for row in result.scores if row.team == team]
+    if len(rows) != len(results):
+        raise ScoreError(f"{team}: {len(results)} cases in, {len(rows)} rows out")
+    all_labels = (row for result in results for row in result.labels if row.team == team)
+    write_table(labels, LabelRow, all_labels)
+    write_table(scores, ScoreRow, rows)
+
+
+def plan(
+    run: Path, truth: Path, cases: Path | None = None, distances: bool = False
+) -> list[CaseTask]:
     """List the cases of a run, by name, each with the record and the mask of every team."""
     if not run.is_dir():
         raise ScoreError(f"{run}: expected a run folder, found no such folder")
@@ -154,6 +187,8 @@ def plan(run: Path, truth: Path, cases: Path | None = None) -> list[CaseTask]:
             records={team: records.get(name) for team, records in teams.items()},
             masks={team: folders[team].mask(name) for team in teams},
             failures=failures,
+            distances=distances,
+            cache=run / CACHE_FOLDER,
         )
         for name in sorted(seen)
     ]
@@ -170,72 +205,16 @@ def failure_scores(folder: TeamFolder) -> FailureScores:
         raise ScoreError(f"{folder.description}: expected a protocol, found: {error}") from error
 
 
-def score_task(task: CaseTask) -> CaseRows:
-    """Score one case of every team."""
-    try:
-        truth = read_truth(task.truth, task.case_file)
-    except ScoreError as error:
-        rows = [_row(task, team, NO_TRUTH, str(error), None, None) for team in task.records]
-        return CaseRows(tuple(rows), (), fault=str(error))
-    scores, labels = [], []
-    for team in task.records:
-        status, reason, score = _judge(task, team, truth)
-        scores.append(_row(task, team, status, reason, truth, score))
-        for label in score.labels:
-            labels.append(LabelRow(team=team, case=task.case, **dataclasses.asdict(label)))
-    return CaseRows(tuple(scores), tuple(labels))
+def _score_all(tasks: list[CaseTask], workers: int) -> list[CaseRows]:
+    results = []
+    with Progress("score", len(tasks)) as progress:
+        for result in _results(tasks, min(workers, len(tasks))):
+            results.append(result)
+            progress.advance()
+    return results
 
 
-def _judge(task: CaseTask, team: str, truth: Truth) -> tuple[str, str, CaseScore]:
-    """Status, reason and score of one team on one case."""
-    record, failure = task.records[team], task.failures[team]
-    if record is None:
-        return NOT_RUN, "no record of this case", _failed(truth, failure)
-    if record.status is not Status.OK:
-        return str(record.status), record.reason, _failed(truth, failure)
-    try:
-        labels = read_mask(task.masks[team], truth.labels.shape)
-    except MaskFault as fault:
-        return fault.status, str(fault), _failed(truth, failure)
-    return OK, "", score_case(truth.labels, labels, truth.spacing_mm)
-
-
-def _failed(truth: Truth, failure: FailureScores) -> CaseScore:
-    """The score of an empty mask, with the failure values also where nothing was to be found."""
-    empty = np.broadcast_to(np.uint8(0), truth.labels.shape)
-    score = score_case(truth.labels, empty, truth.spacing_mm)
-    return dataclasses.replace(score, dsc=failure.dsc, nsd=failure.nsd)
-
-
-def _row(
-    task: CaseTask,
-    team: str,
-    status: str,
-    reason: str,
-    truth: Truth | None,
-    score: CaseScore | None,
-) -> ScoreRow:
-    record = task.records[team]
-    return ScoreRow(
-        team=team,
-        case=task.case,
-        modality=task.modality,
-        dimensions=task.dimensions if truth is None else truth.labels.ndim,
-        status=status,
-        reason=" ".join(reason.split()),
-        wall_s=None if record is None else record.wall_s,
-        dsc=None if score is None else score.dsc,
-        nsd=None if score is None else score.nsd,
-        labels=0 if score is None else len(score.labels),
-        false_positive_labels=0 if score is None else len(score.false_positive_labels),
-        false_positive_voxels=0 if score is None else score.false_positive_voxels,
-        tolerance=TOLERANCE,
-        spacing_mm="" if truth is None else " ".join(f"{mm:.9g}" for mm in truth.spacing_mm),
-        spacing_origin="" if truth is None else truth.spacing_origin,
-    )
-
-
-def _score_all(tasks: list[CaseTask], workers: int) -> Iterator[CaseRows]:
+def _results(tasks: list[CaseTask], workers: int) -> Iterator[CaseRows]:
     """Score in order, in this process or in fresh ones (a fork of a process with threads can
     hang)."""
     if workers == 1:

@@ -22,8 +22,8 @@ import numpy as np
 
 from evaluation.dataset import modality_of
 from evaluation.errors import ScoreError
+from evaluation.instances import Labels
 from evaluation.labelmaps import read_truth
-from evaluation.metrics import Labels
 from evaluation.outcomes import Status
 from evaluation.progress import Progress
 from evaluation.records import CaseRecord, RecordLog

@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +28,11 @@ Mask = NDArray[np.bool_]
 
 Box = tuple[slice, ...]
 
+Pixel = TypeVar("Pixel", bound=np.generic)
+
 _LOOKUPS_PER_POINT_OF_GRID = 16
 """Beyond so many the box is transformed instead: about what that costs, so the worst case is
 bounded."""
-
 
 _MAX_STEPS = 50_000
 """Steps on the grid that are worth listing; a tolerance of many pixels is never looked up."""
@@ -58,6 +60,22 @@ class SurfaceOverlap:
         return (self.truth_within + self.prediction_within) / total
 
 
+@dataclass(frozen=True)
+class SurfacePair:
+    """Neighbour codes of two masks over the box that holds both: all that a comparison needs."""
+
+    truth: NDArray[np.uint8]
+    prediction: NDArray[np.uint8]
+
+
+def pair_surfaces(truth: Mask, prediction: Mask) -> SurfacePair:
+    """Find the surfaces of two masks of one shape, of two or three dimensions."""
+    if truth.shape != prediction.shape:
+        raise ValueError(f"masks must have one shape, found {truth.shape} and {prediction.shape}")
+    box = union_box(truth, prediction)
+    return SurfacePair(neighbour_codes(truth[box]), neighbour_codes(prediction[box]))
+
+
 def overlap_surfaces(
     truth: Mask, prediction: Mask, spacing_mm: Sequence[float], tolerance_mm: float
 ) -> SurfaceOverlap:
@@ -67,22 +85,47 @@ def overlap_surfaces(
     axes. The distance of an element is the distance between corner points (Nikolov et al., arXiv
     1809.04430); a distance equal to the tolerance counts as within.
     """
-    if truth.shape != prediction.shape:
-        raise ValueError(f"masks must have one shape, found {truth.shape} and {prediction.shape}")
-    if len(spacing_mm) != truth.ndim:
-        raise ValueError(f"spacing must have {truth.ndim} values, found {len(spacing_mm)}")
-    box = union_box(truth, prediction)
-    truth_codes, prediction_codes = neighbour_codes(truth[box]), neighbour_codes(prediction[box])
-    truth_points, prediction_points = surface_points(truth_codes), surface_points(prediction_codes)
-    truth_near, prediction_near = elements_within(
-        truth_points, prediction_points, spacing_mm, tolerance_mm
-    )
-    sizes = element_sizes(spacing_mm)
+    return overlap_of_pair(pair_surfaces(truth, prediction), spacing_mm, tolerance_mm)
+
+
+def overlap_of_pair(
+    pair: SurfacePair, spacing_mm: Sequence[float], tolerance_mm: float
+) -> SurfaceOverlap:
+    """Measure the overlap of two surfaces; see overlap_surfaces."""
+    if len(spacing_mm) != pair.truth.ndim:
+        raise ValueError(f"spacing must have {pair.truth.ndim} values, found {len(spacing_mm)}")
+    points = surface_points(pair.truth), surface_points(pair.prediction)
+    return _overlap(pair, points, spacing_mm, tolerance_mm, element_sizes(spacing_mm))
+
+
+def overlap_of_slabs(pair: SurfacePair, tolerance_px: float) -> SurfaceOverlap:
+    """Measure two plane masks as slabs one pixel thick, as the organisers' script does.
+
+    Every pixel has surface on both faces of its slab. The faces are mirror images and the nearest
+    point of the other slab lies on the same face, so that one face decides: its points are the
+    corners with any pixel inside, and their areas those of the codes with an empty upper half.
+    Sizes are those of both faces, in square pixels.
+    """
+    if pair.truth.ndim != 2:
+        raise ValueError(f"slabs are made of plane masks, found {pair.truth.ndim} dimensions")
+    sizes = 2 * element_sizes((1.0, 1.0, 1.0))[:16]
+    return _overlap(pair, (pair.truth != 0, pair.prediction != 0), (1.0, 1.0), tolerance_px, sizes)
+
+
+def _overlap(
+    pair: SurfacePair,
+    points: tuple[Mask, Mask],
+    spacing_mm: Sequence[float],
+    tolerance_mm: float,
+    sizes: NDArray[np.float64],
+) -> SurfaceOverlap:
+    truth, prediction = pair.truth[points[0]], pair.prediction[points[1]]
+    from_truth, from_prediction = nearest_distances(*points, spacing_mm, tolerance_mm)
     return SurfaceOverlap(
-        truth=_total_size(truth_codes[truth_points], sizes),
-        prediction=_total_size(prediction_codes[prediction_points], sizes),
-        truth_within=_total_size(truth_codes[truth_near], sizes),
-        prediction_within=_total_size(prediction_codes[prediction_near], sizes),
+        truth=total_size(truth, sizes),
+        prediction=total_size(prediction, sizes),
+        truth_within=total_size(truth[from_truth <= tolerance_mm], sizes),
+        prediction_within=total_size(prediction[from_prediction <= tolerance_mm], sizes),
     )
 
 
@@ -101,7 +144,7 @@ def neighbour_codes(mask: Mask) -> NDArray[np.uint8]:
 
     Bit number i + 2j (+ 4k) is the pixel at offset (i, j(, k)) around the corner point.
     """
-    codes = np.pad(mask.astype(np.uint8), 1)
+    codes: NDArray[np.uint8] = _padded(mask.astype(np.uint8), [1] * mask.ndim)
     for axis in range(mask.ndim):
         lower = codes[(slice(None),) * axis + (slice(None, -1),)]
         upper = codes[(slice(None),) * axis + (slice(1, None),)]
@@ -116,57 +159,76 @@ def surface_points(codes: NDArray[np.uint8]) -> Mask:
     return points
 
 
-def elements_within(
-    first: Mask, second: Mask, spacing_mm: Sequence[float], tolerance_mm: float
-) -> tuple[Mask, Mask]:
-    """Points of each set that lie at most `tolerance_mm` from some point of the other set.
+def nearest_distances(
+    first: Mask, second: Mask, spacing_mm: Sequence[float], reach_mm: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distance from each point of either set to the nearest of the other, points in array order.
 
-    Two masks of the shape given. Nothing is near an empty set.
+    Distances above `reach_mm` may be given as infinity, and everything is that far from an empty
+    set.
     """
     return (
-        _near(first, second, spacing_mm, tolerance_mm),
-        _near(second, first, spacing_mm, tolerance_mm),
+        _nearest(first, second, spacing_mm, reach_mm),
+        _nearest(second, first, spacing_mm, reach_mm),
     )
 
 
-def _near(points: Mask, others: Mask, spacing_mm: Sequence[float], tolerance_mm: float) -> Mask:
+def _nearest(
+    points: Mask, others: Mask, spacing_mm: Sequence[float], reach_mm: float
+) -> NDArray[np.float64]:
     """Look around every point, or where that costs more, measure distances to everything."""
-    if not points.any() or not others.any():
-        return np.zeros_like(points)
-    if math.prod(2 * tolerance_mm / mm + 3 for mm in spacing_mm) <= _MAX_STEPS:
-        offsets = _offsets_within(tuple(spacing_mm), tolerance_mm)
-        lookups = len(offsets) * int(np.count_nonzero(points))
-        if lookups <= _LOOKUPS_PER_POINT_OF_GRID * points.size:
-            return _near_by_lookup(points, others, offsets)
-    return _near_by_transform(points, others, spacing_mm, tolerance_mm)
-
-
-def _near_by_transform(
-    points: Mask, others: Mask, spacing_mm: Sequence[float], tolerance_mm: float
-) -> Mask:
+    places = np.flatnonzero(points)
+    if not places.size or not others.any():
+        return np.full(places.size, math.inf)
+    if math.prod(2 * reach_mm / mm + 3 for mm in spacing_mm) <= _MAX_STEPS:
+        offsets, lengths_mm = _offsets_within(tuple(spacing_mm), reach_mm)
+        if len(offsets) * places.size <= _LOOKUPS_PER_POINT_OF_GRID * points.size:
+            return _nearest_by_lookup(places, others, offsets, lengths_mm)
     distances_mm = ndimage.distance_transform_edt(~others, sampling=spacing_mm)
-    return points & (np.asarray(distances_mm) <= tolerance_mm)
+    return np.asarray(distances_mm).ravel()[places]
 
 
-def _near_by_lookup(points: Mask, others: Mask, offsets: NDArray[np.int64]) -> Mask:
+def _nearest_by_lookup(
+    places: NDArray[np.intp],
+    others: Mask,
+    offsets: NDArray[np.int64],
+    lengths_mm: NDArray[np.float64],
+) -> NDArray[np.float64]:
     """Try the offsets from the shortest on and drop the points that have found a neighbour."""
     reach = np.abs(offsets).max(axis=0)
-    padded = np.pad(others, [(int(r), int(r)) for r in reach])
+    padded = _padded(others, reach.tolist())
     strides = np.array([math.prod(padded.shape[axis + 1 :]) for axis in range(others.ndim)])
     flat, steps = padded.ravel(), offsets @ strides
-    left = np.flatnonzero(points)
-    places = (np.stack(np.unravel_index(left, points.shape), axis=1) + reach) @ strides
-    near = np.zeros(points.size, bool)
-    for step in steps.tolist():
-        found = flat[places + step]
-        near[left[found]] = True
-        left, places = left[~found], places[~found]
-    return near.reshape(points.shape)
+    distances_mm = np.full(places.size, math.inf)
+    here = others.ravel().take(places)  # most points of good masks, without a look around
+    distances_mm[here] = 0.0
+    left = np.flatnonzero(~here)
+    places = np.stack(np.unravel_index(places[left], others.shape), axis=1)
+    places = (places + reach) @ strides
+    for step, length_mm in zip(steps[1:].tolist(), lengths_mm[1:].tolist(), strict=True):
+        if not left.size:
+            break
+        found = flat.take(places + step)
+        distances_mm[left[found]] = length_mm
+        missing = ~found
+        left, places = left[missing], places[missing]
+    return distances_mm
+
+
+def _padded(array: NDArray[Pixel], margins: Sequence[int]) -> NDArray[Pixel]:
+    """Zeros around an array; np.pad takes longer than all the rest on a small object."""
+    extents = [extent + 2 * m for extent, m in zip(array.shape, margins, strict=True)]
+    padded = np.zeros(extents, array.dtype)
+    box = zip(margins, array.shape, strict=True)
+    padded[tuple(slice(m, m + extent) for m, extent in box)] = array
+    return padded
 
 
 @cache
-def _offsets_within(spacing_mm: tuple[float, ...], tolerance_mm: float) -> NDArray[np.int64]:
-    """All steps on the grid of at most `tolerance_mm`, shortest first; (N, dims).
+def _offsets_within(
+    spacing_mm: tuple[float, ...], tolerance_mm: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """All steps on the grid of at most `tolerance_mm`, shortest first; (N, dims), and lengths.
 
     Lengths come from the same operations as in scipy's distance transform, so that a tie with the
     tolerance falls alike.
@@ -177,10 +239,11 @@ def _offsets_within(spacing_mm: tuple[float, ...], tolerance_mm: float) -> NDArr
     squares = (steps * np.array(spacing_mm)[:, None]) ** 2
     lengths_mm = np.sqrt(np.add.reduce(squares, axis=0))
     order = np.argsort(lengths_mm, kind="stable")
-    chosen: NDArray[np.int64] = steps.T[order[lengths_mm[order] <= tolerance_mm]]
-    return chosen
+    order = order[lengths_mm[order] <= tolerance_mm]
+    return steps.T[order], lengths_mm[order]
 
 
-def _total_size(codes: NDArray[np.uint8], sizes: NDArray[np.float64]) -> float:
+def total_size(codes: NDArray[np.uint8], sizes: NDArray[np.float64]) -> float:
+    """Sum of the sizes of elements, which does not depend on their order."""
     counts = np.bincount(codes, minlength=sizes.size)
     return math.fsum((counts * sizes).tolist())

@@ -82,7 +82,10 @@ def score_row(team: str, case: str, dsc: float | None = 1.0, **more: object) -> 
     """A row of scores.csv of a 2D CT case that is ok unless told otherwise."""
     values: dict[str, object] = {
         "modality": "CT", "dimensions": 2, "status": "ok", "reason": "", "wall_s": 1.0,
-        "nsd": dsc, "labels": 1, "false_positive_labels": 0, "false_positive_voxels": 0,
+        "nsd": dsc, "dsc_official": dsc, "nsd_official": dsc, "official_remark": "",
+        "dsc_difference": 0.0, "nsd_difference": 0.0,
+        "instance_f1": 1.0, "instance_dsc": None, "instance_matches": 1,
+        "labels": 1, "false_positive_labels": 0, "false_positive_voxels": 0,
         "tolerance": 2.0, "spacing_mm": "1 1", "spacing_origin": "pixels",
     }  # fmt: skip
     return ScoreRow(team=team, case=case, dsc=dsc, **(values | more))  # type: ignore[arg-type]

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from evaluation.metrics import dice, label_boxes, score_case, surface_dice
+from evaluation.label_boxes import label_boxes
+from evaluation.metrics import dice, score_case, surface_dice
 from tests.evaluation.builders import disk
 
 SPACINGS = st.sampled_from([0.5, 0.8, 1.0, 2.5, 5.0])
@@ -211,3 +212,14 @@ def test_shapes_that_differ_are_refused():
         dice(np.zeros((2, 2), bool), np.zeros((2, 3), bool))
     with pytest.raises(ValueError, match=r"one shape, found \(2, 2\) and \(2, 3\)"):
         score_case(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), (1, 1))
+
+
+@settings(deadline=None)
+@given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=3, max_dims=3, max_side=6)))
+def test_boxes_of_a_volume_are_those_of_each_label_alone(volume):
+    volume %= 5
+    expected = {}
+    for label in np.unique(volume[volume > 0]).tolist():
+        places = np.nonzero(volume == label)
+        expected[label] = tuple(slice(int(p.min()), int(p.max()) + 1) for p in places)
+    assert label_boxes(volume) == expected

@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from evaluation import case_scores
 from evaluation.__main__ import main
 from evaluation.errors import ScoreError
 from evaluation.labelmaps import read_truth
@@ -276,8 +277,8 @@ def test_a_table_reads_back_as_it_was_written(tmp_path):
 def test_a_table_of_another_schema_is_refused(tmp_path):
     path = tmp_path / "scores.csv"
     write_table(path, ScoreRow, [score_row("a", "one")])
-    path.write_text(path.read_text().replace("\n1,", "\n99,"))
-    with pytest.raises(ScoreError, match="line 2 must have schema 1.*found schema 99"):
+    path.write_text(path.read_text().replace("\n2,", "\n99,"))
+    with pytest.raises(ScoreError, match="line 2 must have schema 2.*found schema 99"):
         read_table(path, ScoreRow)
     path.write_text("case,dsc,nsd\n")
     with pytest.raises(ScoreError, match="columns must be schema,team"):
@@ -297,3 +298,66 @@ def test_a_run_without_records_and_a_missing_truth_folder_are_errors(tmp_path, c
     assert "expected a folder of truths" in capsys.readouterr().err
     assert score(tmp_path, tmp_path) == 1
     assert "records" in capsys.readouterr().err
+
+
+def test_a_folder_of_masks_is_scored_without_records(folders, tmp_path):
+    _, truth = folders
+    segs, out = tmp_path / "segs", tmp_path / "out" / "scores.csv"
+    segs.mkdir()
+    for case in ("2DBox_CT_1", "2DBox_US_2", "2DBox_US_3"):
+        write_truth(truth, case, LABELS)
+    np.savez(segs / "2DBox_CT_1.npz", segs=LABELS)
+    (segs / "2DBox_US_2.npz").write_bytes(b"no zip")
+    words = ["score", "--segs", str(segs), "--truth", str(truth), "--out", str(out)]
+    assert main([*words, "--workers", "1"]) == 0
+    rows = read_table(out, ScoreRow)
+    assert [(row.modality, row.status, row.dsc) for row in rows] == [
+        ("CT", "ok", 1.0),
+        ("Ultrasound", "unreadable output", 0.0),
+        ("Ultrasound", "missing output", 0.0),
+    ]
+    assert {row.team for row in rows} == {"segs"}
+    assert len(read_table(out.with_name("scores.labels.csv"), LabelRow)) == 6
+
+
+@pytest.mark.parametrize("words", [[], ["run", "--segs", "segs"], ["--segs", "segs"]])
+def test_a_run_or_a_folder_with_a_table_is_asked_for(words, tmp_path, capsys):
+    assert main(["score", *words, "--truth", str(tmp_path)]) == 2
+    assert "either RUN or both" in capsys.readouterr().err
+
+
+def test_what_was_scored_is_not_scored_again_and_a_change_is(folders, monkeypatch):
+    run, truth = folders
+    write_truth(truth, "case", LABELS)
+    add_result(run, "a", "case", LABELS)
+    path = add_result(run, "b", "case", LABELS)
+    calls = []
+    real = case_scores.score_case
+    monkeypatch.setattr(
+        case_scores, "score_case", lambda *args, **more: calls.append(1) or real(*args, **more)
+    )
+    score(run, truth)
+    first = (run / "a" / "scores.csv").read_bytes()
+    assert len(calls) == 2
+    score(run, truth)
+    assert len(calls) == 2
+    assert (run / "a" / "scores.csv").read_bytes() == first
+    np.savez(path, segs=np.roll(LABELS, 1, 0))
+    score(run, truth)
+    assert len(calls) == 3
+    assert rows_of(run, "b")["case"].dsc < 1
+    write_truth(truth, "case", np.roll(LABELS, 1, 0))
+    score(run, truth)
+    assert len(calls) == 5
+    assert rows_of(run, "b")["case"].dsc == 1
+
+
+def test_a_kept_result_that_is_damaged_is_computed_again(folders):
+    run, truth = folders
+    write_truth(truth, "case", LABELS)
+    add_result(run, "team", "case", LABELS)
+    score(run, truth)
+    for path in (run / ".scores").rglob("*.json"):
+        path.write_text('{"score": {}')
+    score(run, truth)
+    assert rows_of(run)["case"].dsc == 1.0

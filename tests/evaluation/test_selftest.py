@@ -1,11 +1,12 @@
 """Known submissions score what they must, and a scorer that errs is found out."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from evaluation import scores
+from evaluation import case_scores
 from evaluation.__main__ import main
 from evaluation.selftest import Known, answer_empty, answer_permuted
 from tests.evaluation.builders import disk, write_truth
@@ -35,8 +36,12 @@ def test_a_scorer_that_is_right_passes(truth: Path, caplog: pytest.LogCaptureFix
 def test_a_scorer_that_errs_is_named_with_the_case(
     truth: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    right = scores.score_case
-    monkeypatch.setattr(scores, "score_case", lambda *words: right(words[1], *words[1:]))
+    right = case_scores.score_case
+
+    def errs(truth: Any, predicted: Any, *words: Any, **options: Any) -> Any:
+        return right(predicted, predicted, *words, **options)
+
+    monkeypatch.setattr(case_scores, "score_case", errs)
     assert main(["selftest", "--truth", str(truth)]) == 1
     assert "empty, 2DBox_US_one: expected DSC 0, NSD 0, found DSC 1.0" in caplog.text
 

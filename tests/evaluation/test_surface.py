@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from evaluation import surface
 from evaluation.surface import (
-    elements_within,
+    nearest_distances,
     neighbour_codes,
     overlap_surfaces,
     surface_points,
@@ -151,8 +151,9 @@ def test_one_slice_aside_half_of_a_voxels_surface_is_near():
 
 def test_nothing_is_near_an_empty_set():
     points, nothing = np.ones((3, 3), bool), np.zeros((3, 3), bool)
-    for near in elements_within(points, nothing, (1, 1), 100):
-        assert not near.any()
+    distances_mm = nearest_distances(points, nothing, (1, 1), 100)
+    assert [len(found) for found in distances_mm] == [9, 0]
+    assert (distances_mm[0] == math.inf).all()
 
 
 def test_union_box_of_empty_masks_is_empty():
