@@ -53,21 +53,33 @@ class Embedding:
 class Model:
     """One encoder and decoder of a bundle; each graph is compiled when first needed."""
 
-    def __init__(self, bundle: Bundle, name: str, settings: EngineSettings) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        name: str,
+        settings: EngineSettings,
+        compiled: dict[tuple[str, int], Graph] | None = None,
+    ) -> None:
+        """``compiled``: graphs by file and batch, shared by models that differ in settings only."""
         self.spec: ModelSpec = bundle.models[name]
         self._bundle, self._settings = bundle, settings
+        self._compiled = {} if compiled is None else compiled
 
     @cached_property
     def encoder(self) -> Graph:
         """The compiled encoder."""
-        return compile_graph(self._bundle, self.spec.encoder, self._settings)
+        return self._graph(self.spec.encoder, 1)
 
     @cached_property
     def decoder(self) -> Graph:
         """The compiled decoder."""
-        return compile_graph(
-            self._bundle, self.spec.decoder, self._settings, self.spec.boxes_at_once
-        )
+        return self._graph(self.spec.decoder, self.spec.boxes_at_once)
+
+    def _graph(self, file: str, batch: int) -> Graph:
+        if (file, batch) not in self._compiled:
+            graph = compile_graph(self._bundle, file, self._settings, batch)
+            self._compiled[file, batch] = graph
+        return self._compiled[file, batch]
 
     def compile(self) -> None:
         """Compile both graphs now."""
@@ -189,12 +201,13 @@ class Segmenter:
         self.bundle = bundle
         self.settings = settings or EngineSettings()
         self._models: dict[str, Model] = {}
+        self._compiled: dict[tuple[str, int], Graph] = {}
 
     def model(self, modality: str = UNKNOWN) -> Model:
         """The model that answers for ``modality``; others of the bundle are never loaded."""
         name = self.bundle.model_for(modality)
         if name not in self._models:
-            self._models[name] = Model(self.bundle, name, self.settings)
+            self._models[name] = Model(self.bundle, name, self.settings, self._compiled)
         return self._models[name]
 
     def embed(self, image: NDArray[np.generic], modality: str = UNKNOWN) -> EmbeddedImage:

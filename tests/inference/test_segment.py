@@ -1,5 +1,7 @@
 """The pipeline of a picture: one embedding, any number of boxes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -262,3 +264,13 @@ def test_an_ellipse_prior_cuts_corners_in_pictures_only(bright):
     assert labels[8, 8] and not labels[2, 2] and not labels[13, 13]
     volume = segmenter.segment_volume(np.stack([picture] * 3), [[2, 2, 0, 13, 13, 2]])
     assert volume[1, 3, 3]
+
+
+def test_models_that_differ_in_settings_only_share_their_graphs(fake_engine):
+    bundle = bundle_of(spec_of())
+    both = {"bright": spec_of(), "round": spec_of(ellipse_prior=3.0)}
+    routing = {"default": "bright", "PET": "round"}
+    segmenter = Segmenter(dataclasses.replace(bundle, models=both, routing=routing))
+    for modality in ("CT", "PET"):
+        segmenter.model(modality).compile()
+    assert fake_engine.compiled == [("encoder.onnx", 1), ("decoder.onnx", 1)]
