@@ -30,9 +30,13 @@ VOLUME_BONUS = 2.0
 """A stratum of volumes is drawn this many times more often than one of as many pictures: a volume
 has many slices."""
 
-MODALITY_BONUS = {"Fundus": 1.6, "Dermoscopy": 1.4, "PET": 1.5}
+MODALITY_BONUS = {"Fundus": 1.6, "Dermoscopy": 1.4, "PET": 2.0, "OCT": 1.5}
 """Modalities drawn more often: those in which validation at step 1,400 was below the inscribed
 ellipse, whose objects are close to ellipses and forgive the least."""
+
+
+PICTURE_SHARE = 0.25
+"""Slices of volumes shown alone, as the 2D cases of their modality are."""
 
 
 @dataclass(frozen=True)
@@ -136,22 +140,45 @@ def draw_objects(
 def jitter(
     edges: tuple[float, float, float, float], shape: tuple[int, ...], rng: np.random.Generator
 ) -> tuple[float, float, float, float]:
-    """Two of three boxes stay tight; the others have each side moved, mostly outward, by at most
-    5 % of the image side.
+    """Half of the boxes stay tight; a fifth have each side moved a little, mostly outward; the
+    rest are loosened by up to 5 % of the image side, however small the object is.
     """
-    if rng.random() < 2 / 3:
+    kind = rng.random()
+    if kind < 0.5:
         return edges
     x0, y0, x1, y1 = edges
     height, width = shape[-2:]
-    strength = rng.random()
-    out_x = strength * min(0.05 * width, 0.3 * (x1 - x0))
-    out_y = strength * min(0.05 * height, 0.3 * (y1 - y0))
-    moves = rng.uniform(-0.15, 1.0, 4) * [out_x, out_y, out_x, out_y]
+    reach = np.array([0.05 * width, 0.05 * height] * 2)
+    if kind < 0.7:
+        size = np.array([x1 - x0, y1 - y0] * 2)
+        moves = rng.uniform(-0.15, 1.0, 4) * rng.random() * np.minimum(reach, 0.3 * size)
+    else:
+        moves = rng.uniform(0, 1, 4) * min(1.0, rng.uniform(0.2, 1.6)) * reach
     return (
         float(np.clip(x0 - moves[0], 0, width - 1)),
         float(np.clip(y0 - moves[1], 0, height - 1)),
         float(np.clip(x1 + moves[2], 1, width)),
         float(np.clip(y1 + moves[3], 1, height)),
+    )
+
+
+def jitter_volume(
+    box: tuple[int, int, int, int, int, int], shape: tuple[int, ...], rng: np.random.Generator
+) -> tuple[int, int, int, int, int, int]:
+    """A volume's box, one time in three loosened in x and y as :func:`jitter` does; z stays."""
+    if rng.random() < 2 / 3:
+        return box
+    height, width = shape[-2:]
+    strength = min(1.0, rng.uniform(0.2, 1.6)) * 0.05
+    left, right = (rng.uniform(0, 1, 2) * strength * width).astype(int)
+    top, bottom = (rng.uniform(0, 1, 2) * strength * height).astype(int)
+    return (
+        max(0, box[0] - int(left)),
+        max(0, box[1] - int(top)),
+        box[2],
+        min(width - 1, box[3] + int(right)),
+        min(height - 1, box[4] + int(bottom)),
+        box[5],
     )
 
 
@@ -164,10 +191,13 @@ def draw_slice(
     z = int(rng.choice(np.unique(np.concatenate(ranges))))
     picture = neighbour_slices(case.imgs, z)
     picture = picture[..., ::-1] if rng.random() < 0.5 else picture
+    as_picture = rng.random() < PICTURE_SHARE
+    if as_picture:
+        picture = np.repeat(picture[..., 1:2], 3, axis=2)
     labels = np.asarray(case.gts[z])
     turn = (rng.random() < 0.5, rng.random() < 0.5, rng.random() < 0.3)
     present = rng.permutation([k for k, b in boxes.items() if b[2] <= z <= b[5]])[:limit]
-    drawn = [draw_step(case, int(k), z, rng) for k in present]
+    drawn = [draw_step(case, int(k), z, as_picture, rng) for k in present]
     prompts = [
         DrawnPrompt(
             turned_edges(p.edges, labels.shape, *turn),
@@ -181,26 +211,28 @@ def draw_slice(
     return (turned(picture, *turn), turned(labels, *turn), prompts) if prompts else None
 
 
-def draw_step(case: StoredCase, label: int, z: int, rng: np.random.Generator) -> DrawnPrompt | None:
+def draw_step(
+    case: StoredCase, label: int, z: int, as_picture: bool, rng: np.random.Generator
+) -> DrawnPrompt | None:
     """One object in one slice, asked for in one of three ways.
 
-    A tight box as in 2D; the volume's box alone, as in the middle slice; and a step outwards, with
-    a prior.  The prior is a slice up to three nearer to the middle and roughened: from a clean
+    A box of its own as in 2D, the only way where the slice is shown ``as_picture``; the volume's
+    box alone, as in the middle slice; and a step outwards, with a prior.  The prior is a slice up to three nearer to the middle and roughened: from a clean
     neighbour a model learns to copy it, and then drifts away on its own masks.
     """
-    box = volume_boxes(case)[label]
+    box = jitter_volume(volume_boxes(case)[label], case.gts.shape, rng)
     given = (box[0], box[1], box[3] + 1, box[4] + 1)
     target = np.asarray(case.gts[z] == label)
     depth = slice_depth(z, box[2], box[5])
     kind = rng.random()
-    if kind < 0.2:
+    if as_picture or kind < 0.1:
         tight = mask_edges(target)
         return (
             None
             if tight is None
             else DrawnPrompt(jitter(tight, target.shape, rng), (0, 0), target, None)
         )
-    if kind < 0.5:
+    if kind < 0.4:
         skip = not target.any() and rng.random() < 0.5
         return None if skip else DrawnPrompt(given, (1.0, depth), target, None)
     middle = (box[2] + box[5]) // 2
