@@ -19,14 +19,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from evaluation.dataset import digest_of, read_cases  # noqa: E402
-from evaluation.engine import connect  # noqa: E402
-from evaluation.protocol import Protocol  # noqa: E402
-from evaluation.records import RecordLog  # noqa: E402
-from evaluation.run_folder import RunFolder  # noqa: E402
-from evaluation.runner import DockerRunner  # noqa: E402
-from evaluation.staging import staged_case  # noqa: E402
-from evaluation.teams import parse_team  # noqa: E402
-from evaluation.trial import Trial  # noqa: E402
+from evaluation.running.engine import connect  # noqa: E402
+from evaluation.running.protocol import Protocol  # noqa: E402
+from evaluation.running.records import RecordLog  # noqa: E402
+from evaluation.running.run_folder import RunFolder  # noqa: E402
+from evaluation.running.runner import DockerRunner  # noqa: E402
+from evaluation.running.staging import staged_case  # noqa: E402
+from evaluation.running.teams import parse_team  # noqa: E402
+from evaluation.running.trial import Trial  # noqa: E402
 
 BAR_S = 0.060
 NO_OP = ("/bin/sh", "-c", ":")

@@ -22,9 +22,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from evaluation.engine import connect  # noqa: E402
-from evaluation.records import read_records  # noqa: E402
-from evaluation.runner import LOCK_LABEL  # noqa: E402
+from evaluation.running.engine import connect  # noqa: E402
+from evaluation.running.records import read_records  # noqa: E402
+from evaluation.running.runner import LOCK_LABEL  # noqa: E402
 
 
 def write_cases(folder: Path, count: int) -> None:

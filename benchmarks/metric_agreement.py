@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from evaluation.distances import surface_dice_curve, surface_distances
 from evaluation.metrics import dice, surface_dice
+from evaluation.metrics.distances import surface_dice_curve, surface_distances
 
 Mask = NDArray[np.bool_]
 

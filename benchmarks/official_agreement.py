@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from evaluation.case_scores import CaseTask, score_task
+from evaluation.scoring.case_scores import CaseTask, score_task
 
 Array = NDArray[np.generic]
 Printed = dict[str, tuple[float, float]]

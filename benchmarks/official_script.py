@@ -24,7 +24,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from evaluation.records import read_records  # noqa: E402
+from evaluation.running.records import read_records  # noqa: E402
 
 TEAM = "medsamlaptopbench"
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from official_agreement import perturbed
 
-from evaluation import case_scores
-from evaluation.case_scores import CaseTask, score_task
-from evaluation.labelmaps import read_mask, read_truth
-from evaluation.scores import score_folder
+from evaluation.scoring import case_scores
+from evaluation.scoring.case_scores import CaseTask, score_task
+from evaluation.scoring.labelmaps import read_mask, read_truth
+from evaluation.scoring.scores import score_folder
 
 
 def main() -> None:

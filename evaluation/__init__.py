@@ -3,10 +3,11 @@
 Each stage is a sub-command that reads files and writes files, so that any of them can be repeated
 alone::
 
-    run      teams x cases -> RUN/<team>/{team.json, records.jsonl, masks/, logs/}
-    score    masks + truth -> RUN/<team>/{scores.csv, labels.csv}
-    rank     scores        -> leaderboard.{json, csv, md}
-    report   csv and json  -> report.html
+    run      running/   teams x cases -> RUN/<team>/{team.json, records.jsonl, masks/, logs/}
+    score    scoring/   masks + truth -> RUN/<team>/{scores.csv, labels.csv}, by metrics/
+    rank     ranking/   scores        -> leaderboard.{json, csv, md}
+    report   report/    csv and json  -> report.html
+    check    checking/  one image     -> verdicts, before a run counts
 
 Nothing here is imported by the submissions, and nothing of theirs is imported here: the harness
 judges any container that keeps the file contract of the CVPR 2024 challenge.

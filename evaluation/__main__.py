@@ -10,12 +10,21 @@ from evaluation import __version__
 from evaluation.errors import EvaluationError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("evaluation.run", "run every team on every case, one fresh container a case"),
-    "score": ("evaluation.scores", "score the masks of a run against the truth"),
-    "rank": ("evaluation.ranking", "turn the scores of one or more runs into a leaderboard"),
-    "report": ("evaluation.report", "write one self-contained HTML page from stored results"),
-    "check": ("evaluation.check", "what a participant runs before submitting: a page of verdicts"),
-    "selftest": ("evaluation.selftest", "score submissions whose scores are known beforehand"),
+    "run": ("evaluation.running.run", "run every team on every case, one fresh container a case"),
+    "score": ("evaluation.scoring.scores", "score the masks of a run against the truth"),
+    "rank": ("evaluation.ranking.rank", "turn the scores of one or more runs into a leaderboard"),
+    "report": (
+        "evaluation.report.report",
+        "write one self-contained HTML page from stored results",
+    ),
+    "check": (
+        "evaluation.checking.check",
+        "what a participant runs before submitting: a page of verdicts",
+    ),
+    "selftest": (
+        "evaluation.checking.selftest",
+        "score submissions whose scores are known beforehand",
+    ),
     "all": ("evaluation.pipeline", "run, score, rank and report, one after the other"),
 }
 """Sub-command -> the module with its ``add_arguments`` and ``execute``, and its line in the help.

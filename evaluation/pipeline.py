@@ -5,9 +5,9 @@ import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from evaluation import run
+from evaluation.running import run
 
-LATER_STAGES = ("evaluation.scores", "evaluation.ranking", "evaluation.report")
+LATER_STAGES = ("evaluation.scoring.scores", "evaluation.ranking.rank", "evaluation.report.report")
 """Modules of the stages after ``run``, in order; each has ``add_arguments`` and ``execute``."""
 
 RUN_ALONE = "out"

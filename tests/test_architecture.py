@@ -131,3 +131,19 @@ def test_the_layout_stands(name: str) -> None:
 def test_the_bundle_is_small() -> None:
     files = (path for path in (ROOT / "inference" / "bundle").rglob("*") if path.is_file())
     assert 0 < sum(path.stat().st_size for path in files) <= BUNDLE_LIMIT_BYTES
+
+
+STAGES = ("metrics", "running", "scoring", "ranking", "report", "checking")
+"""Parts of the harness; each may import those before it, and what lies beside them."""
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_parts_of_the_harness_import_in_one_direction_only(stage: str) -> None:
+    later = set(STAGES[STAGES.index(stage) + 1 :])
+    for path in modules(f"evaluation/{stage}"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            parts = {name.split(".")[1] for name in names if name.startswith("evaluation.")}
+            assert not parts & later, f"{path.relative_to(ROOT)} imports {sorted(parts & later)}"

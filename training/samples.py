@@ -217,8 +217,9 @@ def draw_step(
     """One object in one slice, asked for in one of three ways.
 
     A box of its own as in 2D, the only way where the slice is shown ``as_picture``; the volume's
-    box alone, as in the middle slice; and a step outwards, with a prior.  The prior is a slice up to three nearer to the middle and roughened: from a clean
-    neighbour a model learns to copy it, and then drifts away on its own masks.
+    box alone, as in the middle slice; and a step outwards, with a prior.  The prior is a slice up
+    to three nearer to the middle and roughened: from a clean neighbour a model learns to copy it,
+    and then drifts away on its own masks.
     """
     box = jitter_volume(volume_boxes(case)[label], case.gts.shape, rng)
     given = (box[0], box[1], box[3] + 1, box[4] + 1)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.outcomes import Status
-from evaluation.records import CaseRecord, RecordLog
-from evaluation.run_folder import TeamFolder, write_json
-from evaluation.score_tables import SCORES_FILE, ScoreRow, write_table
+from evaluation.running.outcomes import Status
+from evaluation.running.records import CaseRecord, RecordLog
+from evaluation.running.run_folder import TeamFolder, write_json
+from evaluation.scoring.score_tables import SCORES_FILE, ScoreRow, write_table
 
 
 def disk(shape: tuple[int, ...], centre: Sequence[float], radius: float) -> NDArray[np.bool_]:

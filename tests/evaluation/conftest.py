@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from evaluation.__main__ import main
-from evaluation.engine import connect
 from evaluation.errors import EngineError
-from evaluation.records import CaseRecord, last_records, read_records
+from evaluation.running.engine import connect
+from evaluation.running.records import CaseRecord, last_records, read_records
 
 COPY_MASK = "for f in inputs/*.npz; do cp mask.npz outputs/${f##*/}; done\n"
 """Script of a submission that answers every case with the mask in its folder."""

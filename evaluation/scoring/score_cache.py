@@ -1,0 +1,62 @@
+"""Finished scores kept by content, so that a stopped `score` goes on and a new team costs only
+itself.
+
+A result depends on the truth, the mask, the record and this version's rules, and its name is the
+digest of all of them: nothing is ever out of date, and a name that is there is right. Anything that
+cannot be read is computed again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from evaluation import __version__
+from evaluation.dataset import digest_of
+from evaluation.scoring.score_tables import SCHEMA, LabelRow, ScoreRow
+
+CACHE_FOLDER = ".scores"
+"""In a run folder, or beside the table of a folder of masks."""
+
+TeamRows = tuple[ScoreRow, tuple[LabelRow, ...]]
+
+
+def result_name(facts: dict[str, object], files: list[Path | None]) -> str:
+    """Digest of what a result depends on: plain facts, and the content of files that may lack."""
+    parts: dict[str, object] = {"version": __version__, "schema": SCHEMA, "facts": facts}
+    parts["files"] = [
+        digest_of(path) if path is not None and path.is_file() and not path.is_symlink() else None
+        for path in files
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def load_rows(folder: Path, name: str) -> TeamRows | None:
+    """Return a kept result, or none if there is none that can be read."""
+    try:
+        content = json.loads(_place(folder, name).read_text(encoding="utf-8"))
+        labels = tuple(LabelRow(**label) for label in content["labels"])
+        return ScoreRow(**content["score"]), labels
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def keep_rows(folder: Path, name: str, rows: TeamRows) -> None:
+    """Keep a result; a full disk only means that it is computed again."""
+    place = _place(folder, name)
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    labels = [dataclasses.asdict(label) for label in rows[1]]
+    content = {"score": dataclasses.asdict(rows[0]), "labels": labels}
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+        os.replace(temporary, place)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+
+
+def _place(folder: Path, name: str) -> Path:
+    return folder / name[:2] / f"{name}.json"
