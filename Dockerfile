@@ -12,12 +12,15 @@ RUN venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-compile
 
 # What running an ONNX graph on the CPU never opens: other devices, other formats, development files.
 RUN cd /opt/medsam/lib \
-    && rm -rf bin share include google flatbuffers packaging openvino_telemetry \
+    && rm -rf bin share include google flatbuffers openvino_telemetry \
         openvino/include openvino/cmake openvino/tools openvino/torch openvino/3rdparty \
         openvino/libs/cache.json openvino/libs/pkgconfig \
         onnxruntime/backend onnxruntime/datasets onnxruntime/quantization \
         onnxruntime/tools onnxruntime/transformers \
         numpy/distutils numpy/f2py numpy/_core/include numpy/_core/lib numpy/random/lib \
+    && rm -rf nibabel/benchmarks nibabel/cmdline PIL/_[!i]*.so PIL/_imaging[!.]*.so \
+        pillow.libs/lib[!jlotXxz]* pillow.libs/liblcms* \
+    && find PIL -name '*Plugin.py' ! -name PngImagePlugin.py -delete \
     && find openvino/libs -name 'libopenvino_*' ! -name '*_cpu_plugin.so*' \
         ! -name '*_onnx_frontend.so*' ! -name '*_ir_frontend.so*' -delete \
     && find . -name tests -type d -prune -exec rm -rf {} + \
@@ -26,7 +29,9 @@ RUN cd /opt/medsam/lib \
 COPY predict.sh /workspace/
 COPY inference /workspace/inference
 # Missing byte code costs 0.6 s at every start; unchecked, it is good whatever a copy does to times.
-RUN python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/medsam/lib /workspace \
+# The readers of NIfTI and PNG do without it: npz cases never open them.
+RUN python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+        -x '/(nibabel|PIL|importlib_resources)/' /opt/medsam/lib /workspace \
     && mkdir -p /workspace/inputs /workspace/outputs \
     && chmod -R a+rX,go-w /opt/medsam /workspace
 

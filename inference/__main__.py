@@ -5,6 +5,9 @@ input:   imgs, (H, W), (H, W, 1), (H, W, 3), (H, W, 4) or (D, H, W), any real nu
          or (N, 6) x_min, y_min, z_min, x_max, y_max, z_max
 output:  segs, label i for box i, later boxes over earlier ones
 
+NIfTI volumes and PNG pictures are cases, too, where a boxes file lies beside them (formats.py), and
+are answered in their own format.
+
 A case that cannot be read is refused with one line; the others are still done.
 
 exit status: 0 every case done; 1 some case refused; 2 wrong call, bundle or engine
@@ -137,15 +140,34 @@ def compile_all(segmenter: Segmenter) -> int:
 
 
 def case_files(folder: Path) -> list[Path]:
-    """Every ``*.npz`` of a folder in the order of their names; hidden ones, as for a shell, are
-    none."""
+    """Every ``*.npz`` of a folder, and its NIfTI and PNG files that have boxes, in the order of
+    their names; hidden ones, as for a shell, are none."""
     try:
         found = sorted(folder.iterdir())
     except OSError as error:
         raise UsageError(
             f"{folder}: expected a folder of npz cases, found: {error.strerror}"
         ) from error
-    return [p for p in found if p.suffix == ".npz" and not p.name.startswith(".")]
+    shown = [p for p in found if not p.name.startswith(".")]
+    cases = [p for p in shown if p.suffix == ".npz"]
+    if any(p.suffix in (".json", ".csv") for p in shown):
+        from inference.formats import picture_files
+
+        cases = sorted(cases + picture_files(folder, [p.name for p in shown]))
+    return cases
+
+
+def segment_file(segmenter: Segmenter, path: Path, target: Path) -> int:
+    """Segment one case into ``target``; returns how many boxes it had."""
+    if path.suffix == ".npz":
+        case = read_case(path)
+        write_mask(target, segmenter.segment_case(case, modality_of(case.name)))
+        return len(case.boxes)
+    from inference.formats import read_scan
+
+    scan = read_scan(path)
+    scan.write(target, segmenter.segment_case(scan.case, scan.modality))
+    return len(scan.case.boxes)
 
 
 def segment_folder(segmenter: Segmenter, inputs: Path, outputs: Path) -> int:
@@ -158,10 +180,7 @@ def segment_folder(segmenter: Segmenter, inputs: Path, outputs: Path) -> int:
         for path in paths:
             began = time.perf_counter()
             try:
-                case = read_case(path)
-                write_mask(
-                    outputs / path.name, segmenter.segment_case(case, modality_of(case.name))
-                )
+                count = segment_file(segmenter, path, outputs / path.name)
             except CaseError as error:
                 refused += refuse(str(error))
             except InferenceError:
@@ -172,9 +191,7 @@ def segment_folder(segmenter: Segmenter, inputs: Path, outputs: Path) -> int:
                 log.info("unexpected failure", exc_info=error)
                 refused += refuse(f"{path.name}: {type(error).__name__}: {error}")
             else:
-                log.info(
-                    "%s: %d boxes, %.3f s", path.name, len(case.boxes), time.perf_counter() - began
-                )
+                log.info("%s: %d boxes, %.3f s", path.name, count, time.perf_counter() - began)
             progress.step()
     if refused:
         print(

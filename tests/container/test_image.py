@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import CaseMaker
 from tests.container.conftest import ORGANISERS_COMMAND, OWN_COMMAND, ROOT, Masks, RunImage
@@ -71,6 +73,27 @@ def test_every_case_gets_its_mask_and_inputs_stay_as_they_are(
         assert (mask.shape, mask.dtype) == (SHAPES[name], np.uint8)
         assert mask.any()
     assert digests(tmp_path / "cases") == before
+
+
+def test_volumes_and_pictures_with_boxes_beside_them_are_answered_in_kind(
+    run_image: RunImage, make_case: CaseMaker, tmp_path: Path
+) -> None:
+    with np.load(make_case("2DBox_US_1", (60, 80, 3), [(5, 8, 30, 40)])) as case:
+        Image.fromarray(case["imgs"]).save(tmp_path / "cases" / "US_1.png")
+    values = np.full((40, 50, 7), 20, np.int16)
+    values[8:30, 10:38, 1:6] = 400
+    affine = np.diag([-0.8, -0.8, 3.0, 1.0])
+    nib.save(nib.Nifti1Image(values, affine), tmp_path / "cases" / "CT_1.nii.gz")
+    rows = {"US_1.png": [[5, 8, 30, 40]], "CT_1.nii.gz": [[8, 10, 1, 29, 37, 5]]}
+    (tmp_path / "cases" / "boxes.json").write_text(json.dumps(rows))
+    outcome = run_image("--read-only", "--user", "12345:12345")
+    assert (outcome.exit_code, outcome.stderr) == (0, "")
+    assert outcome.files == ["2DBox_US_1.npz", "CT_1.nii.gz", "US_1.png"]
+    answer = nib.load(outcome.outputs / "CT_1.nii.gz")
+    assert np.allclose(answer.affine, affine) and answer.shape == values.shape
+    assert np.asarray(answer.dataobj).any()
+    with np.load(outcome.outputs / "2DBox_US_1.npz") as mask:
+        assert np.array_equal(np.array(Image.open(outcome.outputs / "US_1.png")), mask["segs"])
 
 
 def test_bad_cases_are_refused_by_name_and_the_good_ones_done(

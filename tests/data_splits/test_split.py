@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_splits.__main__ import DEFAULT_SPLIT, main
+from data_splits.__main__ import main
 from data_splits.split import (
+    DEFAULT_SPLIT,
     LINKED_GROUPS,
     PLACED_GROUPS,
     SplitCase,
