@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import tarfile
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ COPY_MASK = "for f in inputs/*.npz; do cp mask.npz outputs/${f##*/}; done\n"
 """Script of a submission that answers every case with the mask in its folder."""
 
 APPLETS = "sh cp cat ls ln dd id sleep mkdir mkfifo chmod yes head nc grep true kill setsid date"
+
+IMAGES = f"medsam-laptop-test-{uuid.uuid4().hex[:8]}"
+"""First part of the names of images: two test runs on one engine must not take each other's."""
 
 
 def mask_bytes(shape: tuple[int, ...] = (8, 9)) -> bytes:

@@ -51,10 +51,18 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         wait_until(lambda: workers_of(address) == 2)
         yield address
     finally:
-        for process in reversed(started):
-            process.terminate()
-        for process in started:
-            process.wait(20)
+        for process in reversed(started):  # a worker whose scheduler is gone would wait for it
+            stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process and see it end, however slow the machine is at the moment."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def workers_of(address: str) -> int:
