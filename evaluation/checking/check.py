@@ -78,8 +78,8 @@ def try_submission(
             team = parse_team(f"check={source}")
             place = folder.team("check")
             submission = runner.prepare(team, parse_build_args(build_args), place.build_log)
-            start_up = measure_start_up(runner, submission, protocol, folder.work, START_UP_RUNS)
             trial = Trial(runner, protocol, folder.work)
+            start_up = measure_start_up(trial, submission, protocol, START_UP_RUNS)
             again = folder.team("check-again")
             ordinary = [case for case in cases if case.name in ORDINARY]
             first = _run_all(trial, submission, cases, place)

@@ -7,7 +7,7 @@ not a record is an error. Of several records of a case, the last one counts.
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,6 +93,7 @@ class ResumeKey(NamedTuple):
     harness: str = __version__
 
 
+_TAIL_BYTES = 1 << 16
 _FIELDS = {entry.name for entry in fields(CaseRecord)}
 _TUPLES = {"carried_names", "wall_runs_s"}  # JSON has lists only
 
@@ -122,10 +123,17 @@ class RecordLog:
 
 def read_records(path: Path) -> list[CaseRecord]:
     """Return all records in the order in which they were written; none if there is no file."""
+    return list(iterate_records(path))
+
+
+def iterate_records(path: Path) -> Iterator[CaseRecord]:
+    """Yield what read_records returns, one record after the other."""
     if not path.exists():
-        return []
-    whole_lines = path.read_bytes().split(b"\n")[:-1]
-    return [parse_record(line, f"{path}:{number}") for number, line in enumerate(whole_lines, 1)]
+        return
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            if line.endswith(b"\n"):
+                yield parse_record(line, f"{path}:{number}")
 
 
 def parse_record(line: bytes, where: str) -> CaseRecord:
@@ -160,7 +168,14 @@ def _cut_torn_line(path: Path) -> None:
     """Remove what follows the last line end, if anything does."""
     if not path.exists():
         return
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(path, whole)
+    with path.open("rb+") as stream:
+        left = stream.seek(0, os.SEEK_END)
+        while left:
+            start = max(left - _TAIL_BYTES, 0)
+            stream.seek(start)
+            end = stream.read(left - start).rfind(b"\n")
+            if end >= 0:
+                left = start + end + 1
+                break
+            left = start
+        stream.truncate(left)

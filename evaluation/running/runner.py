@@ -1,6 +1,7 @@
 """Runs one case in one fresh container of Docker Engine."""
 
 import hashlib
+import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -60,6 +61,7 @@ class DockerRunner:
         self._protocol = protocol
         self._lock = lock
         self._cpuset = cpuset
+        self._stopped = threading.Event()
         self._cgroups = f"{CGROUP_PREFIX}{hashlib.sha256(str(lock).encode()).hexdigest()[:16]}"
         info = engine_info(engine)
         self._has_parents = can_hold_cases(str(info["CgroupDriver"]))
@@ -109,7 +111,9 @@ class DockerRunner:
         container = ""
         try:
             try:
+                self._check_stopped(case)
                 container = self._create(submission, case, folders, command, parent)
+                self._check_stopped(case)  # whoever stopped us may not have seen this container
                 with OomWitness() as witness, self._watch(container, folders, parent) as watch:
                     run = self._observe(container, witness)
                 run = self._with_evidence(run, container, watch, Cgroup(parent) if parent else None)
@@ -122,9 +126,17 @@ class DockerRunner:
             raise HarnessFault(f"{case}: Docker Engine failed: {error}") from error
         return replace(run, turnaround_s=time.monotonic() - began)
 
+    def stop(self) -> None:
+        """Start no more containers; those that run have to be cleared away after this."""
+        self._stopped.set()
+
     def close(self) -> None:
         """Close the connection."""
         self._engine.close()
+
+    def _check_stopped(self, case: str) -> None:
+        if self._stopped.is_set():
+            raise HarnessFault(f"{case}: stopped")
 
     def _create(
         self,

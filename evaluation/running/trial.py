@@ -2,7 +2,9 @@
 
 import hashlib
 import logging
+import os
 import statistics
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,7 +20,7 @@ from evaluation.running.outputs import Expected, take_mask
 from evaluation.running.protocol import Protocol
 from evaluation.running.records import CaseRecord, ResumeKey
 from evaluation.running.run_folder import TeamFolder
-from evaluation.running.staging import Folders, fresh_folders, kept_folders
+from evaluation.running.staging import Folders, empty_folders, fresh_folders, kept_folders
 from evaluation.running.teams import Submission
 
 ATTEMPTS = 2
@@ -38,6 +40,11 @@ class CaseRunner(Interface):
 
     def run_case(self, submission: Submission, case: str, folders: Folders) -> CaseRun:
         """Run one case; raises HarnessFault when that fails through no fault of the submission."""
+
+    def run_command(
+        self, submission: Submission, case: str, folders: Folders, command: Sequence[str]
+    ) -> CaseRun:
+        """Run any command in place of the submission's."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class Trial:
         self._runner = runner
         self._protocol = protocol
         self._work = work
+        self.machine, self.hardware = runner.machine, runner.hardware
 
     def run(
         self, submission: Submission, case: Case, digest: str, file: Path, place: TeamFolder
@@ -80,14 +88,19 @@ class Trial:
                 finished = Finished(Outcome(Status.HARNESS_FAULT, one_line(str(error))))
         key = key_of(self._runner.name, submission, case, digest, self._protocol)
         record = _record(case, finished, started_at, key)
-        host, hardware = str(self._runner.machine["name"]), self._runner.hardware
-        return replace(record, host=host, hardware=hardware)
+        return replace(record, host=str(self.machine["name"]), hardware=self.hardware)
 
     def warm_up(self, submission: Submission, case: Case, file: Path) -> None:
         """Run a case as often as the protocol says and forget it; faults show in the timed run."""
         for _ in range(self._protocol.warm_up):
             with fresh_folders(self._work, file, self._protocol.owner) as folders:
                 self._runner.run_case(submission, case.name, folders)
+
+    def run_command(self, submission: Submission, command: Sequence[str]) -> CaseRun:
+        """Run any command in a submission's container, in folders that hold nothing."""
+        with empty_folders(self._work, self._protocol.owner) as folders:
+            run = self._runner.run_command(submission, "measuring", folders, command)
+        return replace(run, load=os.getloadavg()[0])
 
     def _repeat(
         self, submission: Submission, case: Case, file: Path, place: TeamFolder

@@ -43,6 +43,11 @@ def test_processors_are_shared_out_without_overlap(monkeypatch: pytest.MonkeyPat
         split_processors(6)
 
 
+def taker(turns: range) -> Callable[[str], int | None]:
+    waiting = iter(turns)
+    return lambda lane: next(waiting, None)
+
+
 def test_every_turn_is_done_once_and_lanes_work_at_the_same_time() -> None:
     done: list[tuple[str, int]] = []
     meeting = threading.Barrier(2, timeout=10)
@@ -52,7 +57,7 @@ def test_every_turn_is_done_once_and_lanes_work_at_the_same_time() -> None:
             meeting.wait()
         done.append((lane, turn))
 
-    work_off(range(20), ["a", "b"], do, threading.Event(), lambda: None)
+    work_off(taker(range(20)), ["a", "b"], do, threading.Event(), lambda: None)
     assert sorted(turn for _, turn in done) == list(range(20))
     assert {lane for lane, turn in done if turn < 2} == {"a", "b"}
 
@@ -69,7 +74,7 @@ def test_an_error_in_one_lane_stops_the_others_and_is_raised() -> None:
         done.append(turn)
 
     with pytest.raises(UsageError, match="no more"):
-        work_off(range(1000), ["a", "b"], do, stop, cleared.set)
+        work_off(taker(range(1000)), ["a", "b"], do, stop, cleared.set)
     assert cleared.is_set()
     assert len(done) < 10
 

@@ -1,0 +1,138 @@
+"""What of a run is done already, and what is left to do, by the records on disk.
+
+A record counts while all that its result depends on is unchanged (:class:`ResumeKey`). What is left
+of a case goes to hardware on which its other teams were timed, as long as there is any.
+"""
+
+import logging
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from evaluation.dataset import Case
+from evaluation.running.carried_state import summarise_carried
+from evaluation.running.case_digests import digest_cases
+from evaluation.running.outcomes import Status
+from evaluation.running.protocol import Protocol
+from evaluation.running.records import CaseRecord, ResumeKey, iterate_records, last_records
+from evaluation.running.run_folder import RunFolder, TeamFolder
+from evaluation.running.teams import Submission
+
+logger = logging.getLogger(__name__)
+
+Turn = tuple[Case, list[Submission]]
+"""A case, and the submissions that still have to run it, in their order."""
+
+
+class Turns:
+    """The open turns of a run, each kept for the hardware that its case was begun on."""
+
+    def __init__(self, turns: Sequence[tuple[str, Turn]], hardware: set[str]) -> None:
+        """Take turns with the hardware of each (empty for any); ``hardware`` is what there is."""
+        self._waiting: dict[str, deque[Turn]] = {}
+        self.elsewhere = 0
+        """Turns that go on on other hardware than they began on, as that is not here."""
+        for begun_on, turn in turns:
+            if begun_on and begun_on not in hardware:
+                self.elsewhere += 1
+                begun_on = ""
+            self._waiting.setdefault(begun_on, deque()).append(turn)
+
+    def take(self, hardware: str) -> Turn | None:
+        """Return the next turn for this hardware; None when nothing is left for it."""
+        for place in (hardware, ""):
+            if self._waiting.get(place):
+                return self._waiting[place].popleft()
+        return None
+
+
+@dataclass
+class Standing:
+    """How a run stands, from its records."""
+
+    counts: dict[str, Counter[Status]] = field(default_factory=dict)
+    """By team, how many of its cases ended how."""
+    carried: dict[str, str] = field(default_factory=dict)
+    """By team that found state of earlier cases, what that was, in one line."""
+    uneven: int = 0
+    """Cases whose teams were timed on unequal hardware: their times do not compare."""
+
+
+class Plan:
+    """All cases of all teams of a run, and which of them are done."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        runner: str,
+        protocol: Protocol,
+        submissions: Sequence[Submission],
+        cases: Sequence[Case],
+    ) -> None:
+        """Plan a run; ``runner`` is the name of what runs containers."""
+        self._folder, self._runner, self._protocol = folder, runner, protocol
+        self.submissions, self.cases = submissions, cases
+        self.digests = digest_cases(cases, folder.path)
+
+    def place(self, submission: Submission) -> TeamFolder:
+        """Return where the results of a submission are."""
+        return self._folder.team(submission.team.name)
+
+    def open_turns(self) -> list[tuple[str, Turn]]:
+        """Return what has no final record, by case, with the hardware that the case began on.
+
+        Teams take turns, and each case begins with another: a machine that slows down in the course
+        of a run slows them all.
+        """
+        finished: dict[str, set[str]] = {}
+        begun_on: dict[str, str] = {}
+        for submission in self.submissions:
+            done = finished.setdefault(submission.team.name, set())
+            for record in self._valid_records(submission):
+                if record.status.is_final and self._has_mask_if_ok(submission, record):
+                    done.add(record.case)
+                    if record.status is Status.OK:
+                        begun_on.setdefault(record.case, record.hardware)
+        turns = []
+        for number, case in enumerate(self.cases):
+            first = number % len(self.submissions)
+            order = [*self.submissions[first:], *self.submissions[:first]]
+            left = [entry for entry in order if case.name not in finished[entry.team.name]]
+            if left:
+                turns.append((begun_on.get(case.name, ""), (case, left)))
+        return turns
+
+    def standing(self) -> Standing:
+        """Return how the run stands now, from the records on disk."""
+        standing = Standing()
+        hardware: dict[str, str] = {}
+        uneven: set[str] = set()
+        for submission in self.submissions:
+            team, counts, carrying = submission.team.name, Counter[Status](), []
+            for record in self._valid_records(submission):
+                counts[record.status] += 1
+                if record.carried_files:
+                    carrying.append(record)
+                if (
+                    record.status is Status.OK
+                    and hardware.setdefault(record.case, record.hardware) != record.hardware
+                ):
+                    uneven.add(record.case)
+            standing.counts[team] = counts
+            if carrying:
+                standing.carried[team] = summarise_carried(carrying)
+        standing.uneven = len(uneven)
+        return standing
+
+    def _valid_records(self, submission: Submission) -> Iterator[CaseRecord]:
+        """Yield the records of this very submission, these cases and this protocol."""
+        common = (self._runner, submission.digest)
+        protocol = self._protocol.digest
+        for case, record in last_records(iterate_records(self.place(submission).records)).items():
+            digest = self.digests.get(case)
+            if digest and record.key == ResumeKey(case, *common, digest, protocol):
+                yield record
+
+    def _has_mask_if_ok(self, submission: Submission, record: CaseRecord) -> bool:
+        mask = self.place(submission).mask(record.case)
+        return record.status is not Status.OK or mask.is_file()
