@@ -60,6 +60,6 @@ def _read(path: Path) -> dict[str, tuple[str, str]]:
         return {name: (str(mark), str(digest)) for name, (mark, digest) in content.items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         logger.warning("%s: cannot be read, all cases are digested again: %s", path, error)
         return {}

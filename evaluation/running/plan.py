@@ -88,11 +88,13 @@ class Plan:
         begun_on: dict[str, str] = {}
         for submission in self.submissions:
             done = finished.setdefault(submission.team.name, set())
+            masks = self.place(submission).masks()
             for record in self._valid_records(submission):
-                if record.status.is_final and self._has_mask_if_ok(submission, record):
+                if record.status is Status.OK and record.case in masks:
                     done.add(record.case)
-                    if record.status is Status.OK:
-                        begun_on.setdefault(record.case, record.hardware)
+                    begun_on.setdefault(record.case, record.hardware)
+                elif record.status is not Status.OK and record.status.is_final:
+                    done.add(record.case)
         turns = []
         for number, case in enumerate(self.cases):
             first = number % len(self.submissions)
@@ -132,7 +134,3 @@ class Plan:
             digest = self.digests.get(case)
             if digest and record.key == ResumeKey(case, *common, digest, protocol):
                 yield record
-
-    def _has_mask_if_ok(self, submission: Submission, record: CaseRecord) -> bool:
-        mask = self.place(submission).mask(record.case)
-        return record.status is not Status.OK or mask.is_file()

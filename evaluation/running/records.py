@@ -145,7 +145,9 @@ def parse_record(line: bytes, where: str) -> CaseRecord:
         values["status"] = Status(values["status"])
         for name in _TUPLES & values.keys():
             values[name] = tuple(values[name])
-        return CaseRecord(**{name: value for name, value in values.items() if name in _FIELDS})
+        for name in values.keys() - _FIELDS:  # of a later version
+            del values[name]
+        return CaseRecord(**values)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecordError(f"{where}: expected a record, found {line[:60]!r} ({error})") from error
 

@@ -2,7 +2,11 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +20,8 @@ from evaluation.running.measuring import SENTINEL_FILE, Tick, drift, read_ticks
 from evaluation.running.outcomes import Status
 
 Factory = Callable[..., Any]
+
+REPOSITORY = Path(__file__).parents[3]
 
 COPY_MASK = "for f in inputs/*.npz; do cp mask.npz outputs/${f##*/}; done\n"
 
@@ -143,6 +149,31 @@ def test_parallel_cases_have_processors_of_their_own(
         log = (result.folder / "logs" / f"{record.case}.log").read_text()
         assert log.split() == ["Cpus_allowed_list:", record.cpuset]
     assert (result.folder.parent / SENTINEL_FILE).is_file()
+
+
+@pytest.mark.docker
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor")
+def test_parallel_cases_end_at_once_after_control_c(
+    make_image: Factory, make_case: Factory, engine: Any, tmp_path: Path
+) -> None:
+    for number in range(4):
+        make_case(f"2DBox_US_{number}")
+    image = make_image("sleep 600 # in parallel")
+    words = ["--team", f"slow={image}", "--cases", str(tmp_path / "cases"), "--jobs", "2"]
+    words += ["--out", str(tmp_path / "run"), "--start-up-runs", "0", "--sentinel", "0"]
+    command = [sys.executable, "-m", "evaluation", "run", *words]
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL) as harness:
+        try:
+            deadline = time.monotonic() + 60
+            while len(engine.containers(filters={"ancestor": image})) < 2:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            harness.send_signal(signal.SIGINT)
+            assert harness.wait(60) == 130
+        finally:
+            harness.kill()
+    assert engine.containers(all=True, filters={"ancestor": image}) == []
+    assert not (tmp_path / "run" / ".work").exists()
 
 
 def test_only_containers_have_processors_of_their_own(
