@@ -194,7 +194,7 @@ class DockerRunner:
             oom_killed=run.oom_killed or bool(usage.oom_kills),
             limits=in_force(told, watch.limits, version),
             cpu_s=usage.cpu_s,
-            peak_bytes=usage.peak_bytes,
+            peak_bytes=usage.peak_bytes or watch.most_bytes,
             written_bytes=watch.measure().size_bytes + self._layer_bytes(container),
             excess=watch.excess,
             network_attempts=watch.network_attempts,
