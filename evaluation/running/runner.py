@@ -62,7 +62,7 @@ class DockerRunner:
         self._lock = lock
         self._cpuset = cpuset
         self._stopped = threading.Event()
-        self._cgroups = f"{CGROUP_PREFIX}{hashlib.sha256(str(lock).encode()).hexdigest()[:16]}"
+        self.cgroups = f"{CGROUP_PREFIX}{hashlib.sha256(str(lock).encode()).hexdigest()[:16]}"
         info = engine_info(engine)
         self._has_parents = can_hold_cases(str(info["CgroupDriver"]))
         self.machine = describe_engine_host(engine, info)
@@ -92,7 +92,7 @@ class DockerRunner:
         except ENGINE_FAILURES as error:
             raise EngineError(f"containers of earlier runs cannot be removed: {error}") from error
         if self._has_parents:
-            remove_all(self._cgroups)
+            remove_all(self.cgroups)
         return len(dead)
 
     def run_case(self, submission: Submission, case: str, folders: Folders) -> CaseRun:
@@ -107,7 +107,7 @@ class DockerRunner:
     ) -> CaseRun:
         """Run any command in place of the protocol's, under the same limits."""
         began = time.monotonic()
-        parent = f"{self._cgroups}-{uuid.uuid4().hex[:8]}" if self._has_parents else ""
+        parent = f"{self.cgroups}-{uuid.uuid4().hex[:8]}" if self._has_parents else ""
         container = ""
         try:
             try:
