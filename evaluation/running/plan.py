@@ -79,11 +79,7 @@ class Plan:
         return self._folder.team(submission.team.name)
 
     def open_turns(self) -> list[tuple[str, Turn]]:
-        """Return what has no final record, by case, with the hardware that the case began on.
-
-        Teams take turns, and each case begins with another: a machine that slows down in the course
-        of a run slows them all.
-        """
+        """Return what has no final record, by case, with the hardware that the case began on."""
         finished: dict[str, set[str]] = {}
         begun_on: dict[str, str] = {}
         for submission in self.submissions:
@@ -97,8 +93,7 @@ class Plan:
                     done.add(record.case)
         turns = []
         for number, case in enumerate(self.cases):
-            first = number % len(self.submissions)
-            order = [*self.submissions[first:], *self.submissions[:first]]
+            order = [self.submissions[place] for place in balanced_order(len(finished), number)]
             left = [entry for entry in order if case.name not in finished[entry.team.name]]
             if left:
                 turns.append((begun_on.get(case.name, ""), (case, left)))
@@ -134,3 +129,16 @@ class Plan:
             digest = self.digests.get(case)
             if digest and record.key == ResumeKey(case, *common, digest, protocol):
                 yield record
+
+
+def balanced_order(teams: int, case: int) -> list[int]:
+    """Return in which order teams run a case: each is as often first, and as often after any other.
+
+    A machine that slows down in the course of a run slows them all, and what a container leaves
+    behind (heat, a full page cache) meets no team more often than another. Balanced over every
+    ``teams`` cases, or twice as many where the number of teams is odd (Williams 1949, "Experimental
+    designs balanced for the estimation of residual effects of treatments").
+    """
+    zigzag = [(step + 1) // 2 if step % 2 else -(step // 2) for step in range(teams)]
+    order = [(place + case) % teams for place in zigzag]
+    return order[::-1] if teams % 2 and case // teams % 2 else order

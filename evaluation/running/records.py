@@ -115,10 +115,13 @@ class RecordLog:
     def append(self, record: CaseRecord) -> None:
         """Write one record and return when it is on disk."""
         line = json.dumps(asdict(record), sort_keys=True, allow_nan=False).encode() + b"\n"
-        written = os.write(self._descriptor, line)
+        try:
+            written = os.write(self._descriptor, line)
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise RecordError(f"{record.case}: its record cannot be written: {error}") from error
         if written != len(line):
             raise RecordError(f"{record.case}: record of {len(line)} bytes, {written} written")
-        os.fsync(self._descriptor)
 
 
 def read_records(path: Path) -> list[CaseRecord]:

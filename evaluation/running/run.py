@@ -37,6 +37,8 @@ from evaluation.running.teams import Submission, Team, parse_build_args, parse_t
 
 logger = logging.getLogger(__name__)
 
+_ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+
 TEAM_SCHEMA = 1
 """Version of the fields of ``team.json``."""
 
@@ -243,7 +245,7 @@ def _tell_drift(folder: RunFolder) -> None:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C while the block runs, so that everything is cleared up."""
+    """Treat SIGTERM, and the end of the terminal, as Ctrl-C, so that everything is cleared up."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -251,8 +253,9 @@ def _stoppable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    previous = {number: signal.signal(number, interrupt) for number in _ENDINGS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

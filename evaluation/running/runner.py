@@ -20,6 +20,7 @@ from evaluation.running.cgroups import Cgroup, can_hold_cases, find_container, r
 from evaluation.running.container_config import host_config
 from evaluation.running.engine import ENGINE_FAILURES, Engine, engine_info
 from evaluation.running.host import describe_engine_host, hardware_key
+from evaluation.running.image_volumes import ImageVolumes
 from evaluation.running.images import make_image
 from evaluation.running.kernel_log import OomWitness, is_readable
 from evaluation.running.limits import check_cgroup, check_host_config, in_force
@@ -63,6 +64,7 @@ class DockerRunner:
         self._cpuset = cpuset
         self._stopped = threading.Event()
         self.cgroups = f"{CGROUP_PREFIX}{hashlib.sha256(str(lock).encode()).hexdigest()[:16]}"
+        self._volumes = ImageVolumes(engine, protocol, {LOCK_LABEL: str(lock)})
         info = engine_info(engine)
         self._has_parents = can_hold_cases(str(info["CgroupDriver"]))
         self.machine = describe_engine_host(engine, info)
@@ -80,7 +82,9 @@ class DockerRunner:
 
     def prepare(self, team: Team, build_args: Mapping[str, str], build_log: Path) -> Submission:
         """Return the team's submission as an image; builds or loads it if need be."""
-        return make_image(self._engine, team, build_args, build_log)
+        submission = make_image(self._engine, team, build_args, build_log)
+        self._volumes.check(submission)
+        return submission
 
     def clear_leftovers(self) -> int:
         """Remove containers that killed harnesses left behind, and return how many."""
@@ -89,6 +93,7 @@ class DockerRunner:
             dead = [entry for entry in found if self._is_leftover(entry["Labels"][LOCK_LABEL])]
             for entry in dead:
                 self._remove(entry["Id"])
+            self._volumes.remove()
         except ENGINE_FAILURES as error:
             raise EngineError(f"containers of earlier runs cannot be removed: {error}") from error
         if self._has_parents:
@@ -151,7 +156,14 @@ class DockerRunner:
             command=list(command) or None,
             user=self._protocol.user or None,
             labels={LOCK_LABEL: str(self._lock), CASE_LABEL: f"{submission.team.name}/{case}"},
-            host_config=host_config(self._engine, self._protocol, folders, self._cpuset, parent),
+            host_config=host_config(
+                self._engine,
+                self._protocol,
+                folders,
+                self._cpuset,
+                parent,
+                self._volumes.mounts(submission),
+            ),
         )
         return str(container["Id"])
 

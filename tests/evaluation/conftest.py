@@ -123,11 +123,12 @@ def make_image(engine: Any) -> Iterator[Callable[..., str]]:
     """Import an image of busybox with the given predict.sh and files; returns its digest."""
     made: list[str] = []
 
-    def make(script: str = COPY_MASK, tag: str = "", **files: bytes) -> str:
+    def make(script: str = COPY_MASK, tag: str = "", volume: str = "", **files: bytes) -> str:
         answer = engine.import_image_from_data(
             image_tar(script, files),
             repository=tag or None,
-            changes=["WORKDIR /workspace", 'CMD ["sh", "predict.sh"]'],
+            changes=["WORKDIR /workspace", 'CMD ["sh", "predict.sh"]']
+            + ([f"VOLUME {volume}"] if volume else []),
         )
         made.append(answer.split('"status":"')[1].split('"')[0])
         return made[-1]

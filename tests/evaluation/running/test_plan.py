@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,22 @@ import pytest
 from evaluation.dataset import digest_of, read_cases
 from evaluation.running import case_digests
 from evaluation.running.case_digests import DIGESTS_FILE, digest_cases
-from evaluation.running.plan import Turns
+from evaluation.running.plan import Turns, balanced_order
 from evaluation.running.records import read_records
 
 Factory = Callable[..., Any]
+
+
+@pytest.mark.parametrize("teams", [1, 2, 3, 4, 7, 25])
+def test_every_team_is_as_often_first_and_as_often_after_any_other(teams: int) -> None:
+    cases = teams * (1 if teams % 2 == 0 else 2)
+    orders = [balanced_order(teams, case) for case in range(cases)]
+    assert all(sorted(order) == list(range(teams)) for order in orders)
+    for place in range(teams):
+        assert set(Counter(order[place] for order in orders).values()) == {cases // teams}
+    after = Counter(pair for order in orders for pair in zip(order, order[1:], strict=False))
+    assert len(after) == teams * (teams - 1)
+    assert len(set(after.values())) <= 1
 
 
 def turn(name: str) -> Any:
