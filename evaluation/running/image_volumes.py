@@ -7,11 +7,13 @@ there, and since nobody can write to it, one volume serves all cases of a run.
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from docker.types import Mount
 
 from evaluation.errors import TeamError
+from evaluation.running.container import Container
 from evaluation.running.engine import Engine
 from evaluation.running.protocol import Protocol
 from evaluation.running.teams import Submission
@@ -44,11 +46,20 @@ class ImageVolumes:
             ]
         return self._mounts[submission.digest]
 
-    def remove(self) -> None:
-        """Remove the volumes of this run; no container may be left that has them."""
-        filters = {"label": [f"{name}={value}" for name, value in self._labels.items()]}
+    def fill(self, submission: Submission) -> None:
+        """Let the engine fill the volumes from the image, before two cases do it at once."""
+        if mounts := self.mounts(submission):
+            config = self._engine.create_host_config(mounts=mounts)
+            words = {"labels": self._labels, "host_config": config}
+            made = self._engine.create_container(submission.digest, ["none"], **words)
+            Container(self._engine, made["Id"]).remove()
+
+    def remove(self, is_leftover: Callable[[dict[str, str]], bool]) -> None:
+        """Remove the volumes of this run and of dead ones, told by their labels."""
+        filters = {"label": list(self._labels)}
         for volume in self._engine.volumes(filters=filters)["Volumes"] or []:
-            self._engine.remove_volume(volume["Name"], force=True)
+            if is_leftover(volume["Labels"]):
+                self._engine.remove_volume(volume["Name"], force=True)
         self._mounts.clear()
 
     def _declared(self, submission: Submission) -> list[str]:
