@@ -34,9 +34,9 @@ def make_image(
             reference, digest = build_folder(client, team, build_args, build_log)
             image = client.inspect_image(digest)
         elif team.kind is SourceKind.ARCHIVE:
-            archived = load_archive(client, Path(team.source))
+            archived = archived_image(Path(team.source))
             reference = archived.tag or archived.config
-            image = _inspect_archived(client, archived)
+            image = _find(client, archived.config) or _load(client, Path(team.source), archived)
         else:
             image = client.inspect_image(reference)
     except ImageNotFound as error:
@@ -48,9 +48,19 @@ def make_image(
     return Submission(team, reference, str(image["Id"]), int(image["Size"]))
 
 
-def load_archive(client: Engine, path: Path) -> ArchivedImage:
-    """Load a ``docker save`` archive and return the names of the image in it."""
-    archived = archived_image(path)
+def _find(client: Engine, digest: str) -> dict[str, Any] | None:
+    """Return the engine's word on an image that it has; loading it again would change nothing."""
+    with suppress(ImageNotFound):
+        found: dict[str, Any] | None = client.inspect_image(digest) if digest else None
+        return found
+    return None
+
+
+def _load(client: Engine, path: Path, archived: ArchivedImage) -> dict[str, Any]:
+    """Load a ``docker save`` archive and return the engine's word on the image in it.
+
+    An engine with a containerd store does not know it by its configuration: there its tag counts.
+    """
     patient = connect(LOAD_TIMEOUT_S)
     try:
         with Progress(f"load {path.name}", path.stat().st_size, "B") as progress:
@@ -61,18 +71,10 @@ def load_archive(client: Engine, path: Path) -> ArchivedImage:
         raise TeamError(f"{path}: the engine cannot load it: {error.explanation}") from error
     finally:
         patient.close()
-    return archived
-
-
-def _inspect_archived(client: Engine, archived: ArchivedImage) -> dict[str, Any]:
-    """Return the engine's word on a loaded image; engines with a containerd store need the tag."""
-    names = [name for name in (archived.config, archived.tag) if name]
-    for name in names[:-1]:
-        with suppress(ImageNotFound):
-            found: dict[str, Any] = client.inspect_image(name)
-            return found
-    image: dict[str, Any] = client.inspect_image(names[-1])
-    return image
+    loaded = _find(client, archived.config)
+    if loaded is None:
+        loaded = client.inspect_image(archived.tag or archived.config)
+    return loaded
 
 
 def build_folder(

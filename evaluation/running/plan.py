@@ -6,7 +6,7 @@ of a case goes to hardware on which its other teams were timed, as long as there
 
 import logging
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from evaluation.dataset import Case
@@ -58,6 +58,35 @@ class Standing:
     """Cases whose teams were timed on unequal hardware: their times do not compare."""
 
 
+@dataclass
+class Survey:
+    """What all records say, read once."""
+
+    done: dict[str, set[str]] = field(default_factory=dict)
+    """By team, its cases that need not be run again."""
+    begun_on: dict[str, str] = field(default_factory=dict)
+    """By case, the hardware of the first team's good time."""
+    standing: Standing = field(default_factory=Standing)
+    _uneven: set[str] = field(default_factory=set)
+
+    def add(self, team: str, records: Iterable[CaseRecord], masks: set[str]) -> None:
+        """Take in the valid records of one team, which has masks of these cases."""
+        done, counts, carrying = set[str](), Counter[Status](), []
+        for record in records:
+            counts[record.status] += 1
+            is_ok = record.status is Status.OK
+            if record.case in masks if is_ok else record.status.is_final:
+                done.add(record.case)
+            if is_ok and self.begun_on.setdefault(record.case, record.hardware) != record.hardware:
+                self._uneven.add(record.case)
+            if record.carried_files:
+                carrying.append(record)
+        self.done[team], self.standing.counts[team] = done, counts
+        self.standing.uneven = len(self._uneven)
+        if carrying:
+            self.standing.carried[team] = summarise_carried(carrying)
+
+
 class Plan:
     """All cases of all teams of a run, and which of them are done."""
 
@@ -73,6 +102,7 @@ class Plan:
         self._folder, self._runner, self._protocol = folder, runner, protocol
         self.submissions, self.cases = submissions, cases
         self.digests = digest_cases(cases, folder.path)
+        self._surveyed: tuple[list[int], Survey] | None = None
 
     def place(self, submission: Submission) -> TeamFolder:
         """Return where the results of a submission are."""
@@ -80,46 +110,31 @@ class Plan:
 
     def open_turns(self) -> list[tuple[str, Turn]]:
         """Return what has no final record, by case, with the hardware that the case began on."""
-        finished: dict[str, set[str]] = {}
-        begun_on: dict[str, str] = {}
-        for submission in self.submissions:
-            done = finished.setdefault(submission.team.name, set())
-            masks = self.place(submission).masks()
-            for record in self._valid_records(submission):
-                if record.status is Status.OK and record.case in masks:
-                    done.add(record.case)
-                    begun_on.setdefault(record.case, record.hardware)
-                elif record.status is not Status.OK and record.status.is_final:
-                    done.add(record.case)
+        survey = self._survey()
         turns = []
         for number, case in enumerate(self.cases):
-            order = [self.submissions[place] for place in balanced_order(len(finished), number)]
-            left = [entry for entry in order if case.name not in finished[entry.team.name]]
+            places = balanced_order(len(self.submissions), number)
+            order = [self.submissions[place] for place in places]
+            left = [entry for entry in order if case.name not in survey.done[entry.team.name]]
             if left:
-                turns.append((begun_on.get(case.name, ""), (case, left)))
+                turns.append((survey.begun_on.get(case.name, ""), (case, left)))
         return turns
 
     def standing(self) -> Standing:
         """Return how the run stands now, from the records on disk."""
-        standing = Standing()
-        hardware: dict[str, str] = {}
-        uneven: set[str] = set()
-        for submission in self.submissions:
-            team, counts, carrying = submission.team.name, Counter[Status](), []
-            for record in self._valid_records(submission):
-                counts[record.status] += 1
-                if record.carried_files:
-                    carrying.append(record)
-                if (
-                    record.status is Status.OK
-                    and hardware.setdefault(record.case, record.hardware) != record.hardware
-                ):
-                    uneven.add(record.case)
-            standing.counts[team] = counts
-            if carrying:
-                standing.carried[team] = summarise_carried(carrying)
-        standing.uneven = len(uneven)
-        return standing
+        return self._survey().standing
+
+    def _survey(self) -> "Survey":
+        """Read all records, unless nothing was written since they were last read."""
+        paths = [self.place(submission).records for submission in self.submissions]
+        sizes = [path.stat().st_size if path.exists() else 0 for path in paths]
+        if self._surveyed is None or sizes != self._surveyed[0]:
+            survey = Survey()
+            for submission in self.submissions:
+                masks = self.place(submission).masks()
+                survey.add(submission.team.name, self._valid_records(submission), masks)
+            self._surveyed = (sizes, survey)
+        return self._surveyed[1]
 
     def _valid_records(self, submission: Submission) -> Iterator[CaseRecord]:
         """Yield the records of this very submission, these cases and this protocol."""

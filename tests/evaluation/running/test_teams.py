@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from evaluation.errors import BuildError, TeamError, UsageError
+from evaluation.running import images
 from evaluation.running.images import make_image as make_submission
 from evaluation.running.teams import (
     ArchivedImage,
@@ -118,7 +119,11 @@ def test_a_folders_digest_goes_by_what_a_build_would_send(make_folder: Factory) 
 @pytest.mark.docker
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
 def test_an_archive_is_loaded_and_run_by_digest(
-    engine: Any, make_image: Factory, tmp_path: Path, packed: bool
+    engine: Any,
+    make_image: Factory,
+    tmp_path: Path,
+    packed: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     image = make_image("echo archived", tag=f"{IMAGES}/archived")
     content = b"".join(engine.get_image(f"{IMAGES}/archived:latest"))
@@ -130,6 +135,9 @@ def test_an_archive_is_loaded_and_run_by_digest(
     assert submission.reference == f"{IMAGES}/archived:latest"
     assert submission.digest == image
     assert submission.size_bytes > 0
+    with monkeypatch.context() as patch:  # a known image is not loaded again
+        patch.setattr(images, "connect", None)
+        assert make_submission(engine, team, {}, tmp_path / "log") == submission
 
 
 class RetaggingEngine:
