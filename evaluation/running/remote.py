@@ -50,6 +50,7 @@ class Workers:
 
         Raises UsageError without the package distributed.
         """
+        self._protocol = protocol
         self._client = _connect(scheduler)
         try:
             self._hosts = self._describe(_addresses(self._client, scheduler), protocol)
@@ -111,7 +112,10 @@ class Workers:
         """Return a team's submission, which must be the same image on every worker."""
         if team.kind is SourceKind.FOLDER:
             raise UsageError(f"team {team.name}: expected an image or archive, found a folder")
-        submissions = [self.call(host["address"], prepare_on_worker, team) for host in self._hosts]
+        submissions = [
+            self.call(host["address"], prepare_on_worker, team, self._protocol)
+            for host in self._hosts
+        ]
         digests = {submission.digest for submission in submissions}
         if len(digests) > 1:
             raise UsageError(

@@ -18,6 +18,7 @@ from evaluation import __version__
 from evaluation.dataset import Case
 from evaluation.running.engine import connect, engine_info
 from evaluation.running.host import describe_engine_host, hardware_key
+from evaluation.running.image_volumes import ImageVolumes
 from evaluation.running.images import make_image
 from evaluation.running.outcomes import CaseRun, Status
 from evaluation.running.protocol import Protocol
@@ -67,10 +68,12 @@ def describe_worker(protocol: Protocol) -> dict[str, Any]:
     return {**machine, **versions, "hardware": hardware_key(machine, protocol)}
 
 
-def prepare_on_worker(team: Team) -> Submission:
+def prepare_on_worker(team: Team, protocol: Protocol) -> Submission:
     """Return a team's submission as an image of this machine's engine."""
     with closing(connect()) as engine:
-        return make_image(engine, team, {}, Path("build.log"))
+        submission = make_image(engine, team, {}, Path("build.log"))
+        ImageVolumes(engine, protocol, {}).check(submission)
+        return submission
 
 
 def run_on_worker(task: RemoteCase) -> RemoteResult:
