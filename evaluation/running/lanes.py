@@ -64,9 +64,9 @@ def work_off(
             stop.set()
 
     threads = [threading.Thread(target=work, args=(lane,)) for lane in lanes]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         while any(thread.is_alive() for thread in threads) and not stop.wait(_LOOK_S):
             pass
     except BaseException as error:
@@ -75,6 +75,7 @@ def work_off(
         stop.set()
         end()
     for thread in threads:
-        thread.join()
+        if thread.ident is not None:  # an interrupt may have come before it was started
+            thread.join()
     if errors:
         raise errors[0]

@@ -125,7 +125,7 @@ def test_two_workers_share_the_cases_and_nothing_is_lost_or_repeated(
     assert history(tmp_path, "good") == records
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "kill -9"])
 def test_a_case_that_nobody_waits_for_is_ended_at_once(
     scheduler: str,
     make_image: Factory,
@@ -147,7 +147,7 @@ def test_a_case_that_nobody_waits_for_is_ended_at_once(
             base = Path(container["Labels"][LOCK_LABEL]).parent
             assert base.is_dir()
             harness.send_signal(number)
-            assert harness.wait(120) == (130 if number is signal.SIGINT else -9)
+            assert harness.wait(120) == (130 if number is signal.SIGTERM else -9)
         finally:
             harness.kill()
     wait_until(lambda: not engine.containers(all=True, filters=running))
