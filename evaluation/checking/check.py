@@ -5,16 +5,27 @@ made up. Nothing is said about accuracy.
 """
 
 import argparse
-import logging
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
-from evaluation.checking.odd_cases import ORDINARY, write_cases
-from evaluation.checking.verdicts import Evidence, Level, judge_submission
+from evaluation.checking.odd_cases import MENDING, ORDINARY, write_cases
+from evaluation.checking.verdicts import (
+    Evidence,
+    Level,
+    Verdict,
+    judge_all,
+    judge_contract,
+    judge_determinism,
+    judge_odd,
+    judge_size,
+)
 from evaluation.dataset import Case, digest_of, read_cases
+from evaluation.errors import EngineError, HarnessFault, LimitError, RecordError
 from evaluation.running.engine import connect
 from evaluation.running.measuring import measure_start_up
 from evaluation.running.outcomes import Status
@@ -26,9 +37,13 @@ from evaluation.running.runner import DockerRunner
 from evaluation.running.teams import Submission, parse_build_args, parse_team
 from evaluation.running.trial import Trial
 
-logger = logging.getLogger(__name__)
-
 START_UP_RUNS = 3
+
+FAILED = 1
+"""Exit code when a verdict is FAIL; 0 when none is, 2 for wrong usage."""
+
+NOT_DONE = 3
+"""Exit code when nothing can be said of the submission: no engine, or a fault of the harness."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,59 +65,75 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Try a submission and print the page; 1 when a verdict is FAIL."""
+    """Try a submission and print each verdict as soon as it is known; see the exit codes below."""
     protocol = protocol_from(args)
-    with tempfile.TemporaryDirectory(prefix="check-") as temporary:
-        base = args.out or Path(temporary)
-        evidence = try_submission(args.image, args.build_arg, protocol, base)
-    verdicts = judge_submission(evidence)
-    logger.info("%s under %s", args.image, protocol.name)
-    for verdict in verdicts:
-        logger.info("%-5s%-22s%s", verdict.level, verdict.subject, verdict.finding)
-        if verdict.mending:
-            logger.info("     %-22s-> %s", "", verdict.mending)
-    failed = sum(verdict.level is Level.FAIL for verdict in verdicts)
-    logger.info("%d of %d verdicts are FAIL", failed, len(verdicts))
-    return 1 if failed else 0
+    print(f"{args.image} under {protocol.name}", flush=True)
+    failed, count = [], 0
+    try:
+        with tempfile.TemporaryDirectory(prefix="check-") as temporary:
+            base = args.out or Path(temporary)
+            for verdict in try_submission(args.image, args.build_arg, protocol, base):
+                _print(verdict)
+                count += 1
+                if verdict.level is Level.FAIL:
+                    failed.append(verdict.subject)
+    except (EngineError, HarnessFault, LimitError, RecordError) as error:
+        print(f"check: not done, and not by fault of the submission: {error}", file=sys.stderr)
+        return NOT_DONE
+    named = f": {', '.join(failed)}" if failed else ""
+    print(f"{len(failed)} of {count} verdicts are FAIL{named}")
+    return FAILED if failed else 0
+
+
+def _print(verdict: Verdict) -> None:
+    print(f"{verdict.level:<5}{verdict.subject:<22}{verdict.finding}", flush=True)
+    if verdict.mending:
+        print(f"     {'':<22}-> {verdict.mending}", flush=True)
 
 
 def try_submission(
     source: str, build_args: Sequence[str], protocol: Protocol, base: Path
-) -> Evidence:
-    """Run a submission on the made-up cases below ``base``."""
-    with RunFolder(base) as folder:
+) -> Iterator[Verdict]:
+    """Run a submission on the made-up cases below ``base``; yield each verdict when it is known.
+
+    Raises HarnessFault when a case could not be run.
+    """
+    team = parse_team(f"check={source}")
+    with (
+        RunFolder(base) as folder,
+        closing(DockerRunner(connect(), protocol, folder.lock)) as runner,
+    ):
         write_cases(folder.work / "cases")
-        cases = read_cases(folder.work / "cases")
-        runner = DockerRunner(connect(), protocol, folder.lock)
+        cases = {case.name: case for case in read_cases(folder.work / "cases")}
+        place, again = folder.team("check"), folder.team("check-again")
         try:
-            team = parse_team(f"check={source}")
-            place = folder.team("check")
             submission = runner.prepare(team, parse_build_args(build_args), place.build_log)
-            start_up = measure_start_up(runner, submission, protocol, folder.work, START_UP_RUNS)
+            yield judge_size(submission.size_bytes)
             trial = Trial(runner, protocol, folder.work)
-            again = folder.team("check-again")
-            ordinary = [case for case in cases if case.name in ORDINARY]
-            first = _run_all(trial, submission, cases, place)
-            second = _run_all(trial, submission, ordinary, again)
+            start_up = measure_start_up(trial, submission, protocol, START_UP_RUNS)
+            records, same = {}, {}
+            for name in ORDINARY:
+                records[name] = _run(trial, submission, cases[name], place)
+                yield judge_contract(records[name])
+            for name in ORDINARY:
+                second = _run(trial, submission, cases[name], again)
+                if records[name].status is second.status is Status.OK:
+                    same[name] = _same_mask(place.mask(name), again.mask(name))
+            yield judge_determinism(same)
+            for name in MENDING:
+                records[name] = _run(trial, submission, cases[name], place)
+                yield judge_odd(records[name])
+            yield from judge_all(Evidence(protocol, records, start_up))
         finally:
             runner.clear_leftovers()
-            runner.close()
-        same = {
-            name: _same_mask(place.mask(name), again.mask(name))
-            for name in ORDINARY
-            if first[name].status is second[name].status is Status.OK
-        }
-    return Evidence(submission, protocol, first, second, same, start_up)
 
 
-def _run_all(
-    trial: Trial, submission: Submission, cases: Sequence[Case], place: TeamFolder
-) -> dict[str, CaseRecord]:
+def _run(trial: Trial, submission: Submission, case: Case, place: TeamFolder) -> CaseRecord:
     place.create()
-    return {
-        case.name: trial.run(submission, case, digest_of(case.path), case.path, place)
-        for case in cases
-    }
+    record = trial.run(submission, case, digest_of(case.path), case.path, place)
+    if record.status is Status.HARNESS_FAULT:
+        raise HarnessFault(record.reason)
+    return record
 
 
 def _same_mask(one: Path, other: Path) -> bool:

@@ -45,6 +45,8 @@ class CaseWatch:
         """As last read before they were found right, or before the container ended."""
         self.usage = Usage()
         """As last read, if ``sampled``: the cgroup of the container goes with it."""
+        self.most_bytes: int | None = None
+        """The most memory in use at any look; less exact than the kernel's own peak."""
         self.excess = ""
         """What was too much in the outputs; the container has been killed for it."""
         self._find, self._check, self._quota, self._kill = find, check, quota, kill
@@ -92,8 +94,7 @@ class CaseWatch:
             if now >= measured + LATER_LOOK_S:
                 measured = now
                 self.measure()
-                if self._sampled:
-                    self._sample()
+                self._sample()
             if self.excess or (wrong_since and not settled and now > wrong_since + SETTLE_S):
                 self._kill()
 
@@ -116,7 +117,10 @@ class CaseWatch:
         return True
 
     def _sample(self) -> None:
+        """Note what the kernel may not tell any more once the container has ended."""
         cgroup = self._find()
-        usage = cgroup.usage() if cgroup else Usage()
-        if usage.cpu_s is not None:
+        if cgroup is None:
+            return
+        self.most_bytes = max(self.most_bytes or 0, cgroup.memory_bytes() or 0) or None
+        if self._sampled and (usage := cgroup.usage()).cpu_s is not None:
             self.usage = usage

@@ -20,8 +20,12 @@ UNLIMITED_BYTES = 1 << 60
 REMOVE_WAIT_S = 1.0
 """The kernel may take this long to let go of the cgroup of a container that was removed."""
 
-_PLACES = ("docker/{id}", "system.slice/docker-{id}.scope")
-"""Where a container without a parent of ours lies: drivers cgroupfs and systemd."""
+_PLACES = (
+    "docker/{id}",
+    "system.slice/docker-{id}.scope",
+    "user.slice/user-*.slice/user@*.service/*.slice/docker-{id}.scope",
+)
+"""Where a container without a parent of ours lies: drivers cgroupfs, systemd, systemd rootless."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,11 @@ class Cgroup:
             peak_bytes=self._number("memory", "memory.max_usage_in_bytes"),
         )
 
+    def memory_bytes(self) -> int | None:
+        """Return the memory in use now; Linux before 5.19 keeps no peak of it under v2."""
+        name = "memory.current" if self.version == 2 else "memory.usage_in_bytes"
+        return self._number("memory", name)
+
     def remove(self) -> None:
         """Remove it from every hierarchy; one that is not there, or still in use, is left."""
         deadline = time.monotonic() + REMOVE_WAIT_S
@@ -122,17 +131,27 @@ class Cgroup:
         )
 
     def _limits_v2(self) -> CgroupLimits:
-        swap_file = self._file("", "memory.swap.max")
-        quota, period = self._read("", "cpu.max").split()
-        return CgroupLimits(
-            memory_bytes=_limit(self._read("", "memory.max")),
-            swap_bytes=_limit(swap_file.read_text()) if swap_file.exists() else None,
-            pids=_limit(self._read("", "pids.max")),
-            cpus=None if quota == "max" else int(quota) / int(period),
-            cpuset=self._read("", "cpuset.cpus.effective").strip(),
-        )
+        """Read interface files; those of a controller that is not enabled here do not exist.
+
+        See the kernel's Documentation/admin-guide/cgroup-v2.rst. A controller that is not enabled
+        limits nothing; a file that is missing though it is enabled means that the cgroup is going.
+        """
+        controllers = self._read("", "cgroup.controllers").split()
+        memory = swap = pids = cpus = None
+        if "memory" in controllers:
+            memory = _limit(self._read("", "memory.max"))
+            swap_file = self._file("", "memory.swap.max")  # only where the kernel counts swap
+            swap = _limit(swap_file.read_text()) if swap_file.exists() else None
+        if "pids" in controllers:
+            pids = _limit(self._read("", "pids.max"))
+        if "cpu" in controllers:
+            quota, period = self._read("", "cpu.max").split()
+            cpus = None if quota == "max" else int(quota) / int(period)
+        cpuset = self._read("", "cpuset.cpus.effective") if "cpuset" in controllers else ""
+        return CgroupLimits(memory, swap, pids, cpus, cpuset.strip())
 
     def _file(self, controller: str, name: str) -> Path:
+        """Return a file's place; v2 has one tree for all controllers."""
         top = self._root if self.version == 2 else self._root / controller
         return top / self._path / name
 
@@ -153,8 +172,11 @@ class Cgroup:
 
 def find_container(container: str, root: Path = CGROUPS) -> Cgroup | None:
     """Return the cgroup of a container that runs without a parent of ours, if it is to be seen."""
-    places = (Cgroup(place.format(id=container), root) for place in _PLACES)
-    return next((place for place in places if place.exists), None)
+    top = root if (root / "cgroup.controllers").is_file() else root / "memory"
+    for place in _PLACES:
+        for found in top.glob(place.format(id=container)):
+            return Cgroup(str(found.relative_to(top)), root)
+    return None
 
 
 def can_hold_cases(driver: str, root: Path = CGROUPS) -> bool:

@@ -1,5 +1,6 @@
 """A protocol in the words of Docker Engine."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from docker.types import LogConfig, Mount, Ulimit
@@ -10,11 +11,17 @@ from evaluation.running.staging import Folders
 
 
 def host_config(
-    engine: Engine, protocol: Protocol, folders: Folders, cpuset: str, parent: str
+    engine: Engine,
+    protocol: Protocol,
+    folders: Folders,
+    cpuset: str,
+    parent: str,
+    volumes: Sequence[Mount] = (),
 ) -> dict[str, Any]:
     """Return the limits and mounts of a container.
 
     ``cpuset`` is its processors, ``parent`` the cgroup that it is put into; empty for no choice.
+    ``volumes`` are mounted beside inputs and outputs.
     """
     config: dict[str, Any] = engine.create_host_config(
         mounts=[
@@ -25,6 +32,7 @@ def host_config(
                 read_only=not protocol.keep_folders,
             ),
             Mount(protocol.outputs_at, str(folders.outputs), type="bind"),
+            *volumes,
         ],
         mem_limit=protocol.memory_bytes,
         memswap_limit=protocol.memory_bytes + protocol.swap_bytes,

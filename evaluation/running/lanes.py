@@ -6,7 +6,7 @@ own connection and its own processors; it works off one turn after the other.
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from evaluation.errors import UsageError
@@ -33,29 +33,29 @@ def split_processors(lanes: int) -> list[str]:
 
 
 def work_off(
-    turns: Iterable[Turn],
+    take: Callable[[Lane], Turn | None],
     lanes: Sequence[Lane],
     do: Callable[[Lane, Turn], None],
     stop: threading.Event,
-    clear: Callable[[], object],
+    end: Callable[[], object],
 ) -> None:
-    """Do every turn, each in whichever lane is free; one lane works in the calling thread.
+    """Do every turn that ``take`` gives a lane, until it gives None; one lane works in this thread.
 
-    The first exception, Ctrl-C included, sets ``stop``, calls ``clear``, which must end what the
+    The first exception, Ctrl-C included, sets ``stop``, calls ``end``, which must end what the
     lanes wait for, and is raised when all lanes have stopped. ``do`` looks at ``stop`` itself.
     """
     if len(lanes) == 1:
-        for turn in turns:
+        while (turn := take(lanes[0])) is not None:
             do(lanes[0], turn)
         return
-    waiting, lock = iter(turns), threading.Lock()
+    lock = threading.Lock()
     errors: list[BaseException] = []
 
     def work(lane: Lane) -> None:
         try:
             while not stop.is_set():
                 with lock:
-                    turn = next(waiting, None)
+                    turn = take(lane)
                 if turn is None:
                     return
                 do(lane, turn)
@@ -64,17 +64,18 @@ def work_off(
             stop.set()
 
     threads = [threading.Thread(target=work, args=(lane,)) for lane in lanes]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         while any(thread.is_alive() for thread in threads) and not stop.wait(_LOOK_S):
             pass
     except BaseException as error:
         errors.insert(0, error)
     if errors:
         stop.set()
-        clear()
+        end()
     for thread in threads:
-        thread.join()
+        if thread.ident is not None:  # an interrupt may have come before it was started
+            thread.join()
     if errors:
         raise errors[0]

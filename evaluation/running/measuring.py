@@ -7,8 +7,8 @@ through the run: when it becomes slower, so did the machine.
 
 import json
 import logging
-import os
 import statistics
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,9 +17,9 @@ from typing import Any
 from typing import Protocol as Interface
 
 from evaluation.errors import HarnessFault
+from evaluation.running.host import Machine
 from evaluation.running.outcomes import CaseRun
 from evaluation.running.protocol import Protocol
-from evaluation.running.staging import Folders, empty_folders
 from evaluation.running.teams import Submission
 
 logger = logging.getLogger(__name__)
@@ -38,12 +38,13 @@ SENTINEL_FILE = "sentinel.jsonl"
 _LOOP = f"i=0; while [ $i -lt {SENTINEL_LOOPS} ]; do i=$((i+1)); done"
 
 
-class CommandRunner(Interface):
-    """The part of a runner of containers that measuring needs."""
+class CommandTrial(Interface):
+    """The part of a trial that measuring needs."""
 
-    def run_command(
-        self, submission: Submission, case: str, folders: Folders, command: Sequence[str]
-    ) -> CaseRun:
+    machine: Machine
+    """The machine that its cases run on."""
+
+    def run_command(self, submission: Submission, command: Sequence[str]) -> CaseRun:
         """Run any command in a submission's container, under the limits of its cases."""
 
 
@@ -70,10 +71,12 @@ class Tick:
     """Processes that wanted to run, averaged over the last minute."""
     submission: str
     host: str
+    cpuset: str = ""
+    """Processors that were its own; empty for all of the machine."""
 
 
 def measure_start_up(
-    runner: CommandRunner, submission: Submission, protocol: Protocol, work: Path, runs: int
+    trial: CommandTrial, submission: Submission, protocol: Protocol, runs: int
 ) -> StartUp | None:
     """Return the start-up of a submission's image after one run unmeasured; None without a shell.
 
@@ -83,7 +86,7 @@ def measure_start_up(
     command = (shell, "-c", ":")
     seconds = []
     for _ in range(runs + 1):
-        run = _run(runner, submission, protocol, work, command)
+        run = _run(trial, submission, command)
         if run.exit_code != 0:
             return None
         seconds.append(run.wall_s)
@@ -93,47 +96,52 @@ def measure_start_up(
 
 
 class Sentinel:
-    """Repeats one container through a run and keeps its times in the run folder."""
+    """Repeats one container through a run, in every lane, and keeps its times in the run folder.
 
-    def __init__(
-        self,
-        runner: CommandRunner,
-        submission: Submission,
-        protocol: Protocol,
-        run: Path,
-        work: Path,
-        every: int,
-    ) -> None:
-        """Repeat it after ``every`` cases."""
-        self._runner, self._submission, self._protocol = runner, submission, protocol
-        self._path, self._work, self._every = run / SENTINEL_FILE, work, every
-        self._cases = 0
+    It runs where the lane's cases run and between two of them: never beside a case that shares its
+    processors.
+    """
+
+    def __init__(self, submission: Submission, run: Path, every: int) -> None:
+        """Repeat it in each lane before its first case and after every ``every`` more."""
+        self._submission, self._path, self._every = submission, run / SENTINEL_FILE, every
+        self._cases: dict[int, int] = {}
         self._works = True
+        self._lock = threading.Lock()
 
-    def case_done(self) -> None:
-        """Count a case; every so often, run the sentinel."""
-        self._cases += 1
-        if self._cases % self._every == 0:
-            self.tick()
+    def tick_if_due(self, trial: CommandTrial) -> None:
+        """Count a case that is about to run in a lane; every so often, run the sentinel first."""
+        with self._lock:
+            cases = self._cases.setdefault(id(trial), 0)
+            self._cases[id(trial)] += 1
+        if cases % self._every == 0:
+            self.tick(trial)
 
-    def tick(self) -> None:
+    def tick(self, trial: CommandTrial) -> None:
         """Run the sentinel and append its time; an image without a shell has none."""
         if not self._works:
             return
-        words = (SHELL, "-c", _LOOP)
         try:
-            run = _run(self._runner, self._submission, self._protocol, self._work, words)
+            run = _run(trial, self._submission, (SHELL, "-c", _LOOP))
         except HarnessFault as error:
             logger.warning("the sentinel did not run: %s", error)
             return
         self._works = run.exit_code == 0
         if self._works:
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            digest, host = self._submission.digest, os.uname().nodename
-            wall_s = round(run.wall_s, 6)
-            tick = Tick(now, wall_s, run.cpu_s, os.getloadavg()[0], digest, host)
-            with self._path.open("a") as stream:
-                stream.write(json.dumps(asdict(tick)) + "\n")
+            self._append(run, str(trial.machine["name"]))
+
+    def _append(self, run: CaseRun, host: str) -> None:
+        tick = Tick(
+            at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            wall_s=round(run.wall_s, 6),
+            cpu_s=run.cpu_s,
+            load=run.load,
+            submission=self._submission.digest,
+            host=host,
+            cpuset=run.cpuset,
+        )
+        with self._lock, self._path.open("a") as stream:
+            stream.write(json.dumps(asdict(tick)) + "\n")
 
 
 def read_ticks(run: Path) -> list[Tick]:
@@ -149,9 +157,9 @@ def drift(ticks: Sequence[Tick]) -> float | None:
 
     None with fewer than two times of one image on one machine.
     """
-    groups: dict[tuple[str, str], list[float]] = {}
+    groups: dict[tuple[str, str, str], list[float]] = {}
     for tick in ticks:
-        groups.setdefault((tick.host, tick.submission), []).append(tick.wall_s)
+        groups.setdefault((tick.host, tick.cpuset, tick.submission), []).append(tick.wall_s)
     spreads = [
         (max(walls) - min(walls)) / statistics.median(walls)
         for walls in groups.values()
@@ -160,15 +168,8 @@ def drift(ticks: Sequence[Tick]) -> float | None:
     return max(spreads, default=None)
 
 
-def _run(
-    runner: CommandRunner,
-    submission: Submission,
-    protocol: Protocol,
-    work: Path,
-    command: Sequence[str],
-) -> CaseRun:
-    with empty_folders(work, protocol.owner) as folders:
-        run = runner.run_command(submission, "measuring", folders, command)
+def _run(trial: CommandTrial, submission: Submission, command: Sequence[str]) -> CaseRun:
+    run = trial.run_command(submission, command)
     if run.timed_out:
         raise HarnessFault(f"{submission.team.name}: a container that does nothing timed out")
     return run

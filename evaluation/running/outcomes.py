@@ -79,6 +79,8 @@ class CaseRun:
     """What was too much in its outputs; it may have been stopped for that."""
     cpuset: str = ""
     """Processors that were its own; empty for all of the machine."""
+    load: float = 0.0
+    """Processes that wanted to run on its machine at the end, averaged over the last minute."""
     limits: LimitsInForce | None = None
     """The limits as read back; None where nothing enforces any."""
     cpu_s: float | None = None

@@ -13,11 +13,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 from evaluation.errors import HarnessFault, TeamError
+from evaluation.running.host import describe_host, hardware_key
 from evaluation.running.logs import Tail
 from evaluation.running.outcomes import SIGNAL_EXIT, CaseRun
 from evaluation.running.protocol import Protocol
@@ -45,6 +46,8 @@ class ProcessRunner:
 
     def __init__(self, protocol: Protocol, lock: Path) -> None:
         self._protocol = protocol
+        self.machine = describe_host()
+        self.hardware = hardware_key(self.machine, protocol, enforced=False)
         self._mark = f"{RUN_VARIABLE}={lock}".encode()
 
     def describe(self) -> dict[str, str]:
@@ -73,12 +76,18 @@ class ProcessRunner:
 
     def run_case(self, submission: Submission, case: str, folders: Folders) -> CaseRun:
         """Run a case to its end or its limit; none of its processes is left when this returns."""
+        return self.run_command(submission, case, folders, ("sh", ENTRY_POINT))
+
+    def run_command(
+        self, submission: Submission, case: str, folders: Folders, command: Sequence[str]
+    ) -> CaseRun:
+        """Run any command in place of ``sh predict.sh``."""
         workspace, temporary = _furnish(folders, Path(submission.reference))
         tail = Tail(self._protocol.log_limit_bytes)
         began = time.monotonic()
         try:
             process = subprocess.Popen(
-                ["sh", ENTRY_POINT],
+                command,
                 cwd=workspace,
                 env=self._environment(temporary),
                 stdin=subprocess.DEVNULL,
@@ -110,6 +119,9 @@ class ProcessRunner:
             log=tail.content(),
             timed_out=expired.is_set(),
         )
+
+    def stop(self) -> None:
+        """Do nothing: a case that is interrupted ends its own processes."""
 
     def close(self) -> None:
         """Do nothing; there is no connection."""

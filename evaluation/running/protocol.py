@@ -12,6 +12,7 @@ import math
 import os
 import re
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from evaluation.errors import UsageError
@@ -123,7 +124,7 @@ class Protocol:
         uid, gid = self.user.split(":")
         return int(uid), int(gid)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Return the SHA-256 of all conditions under which containers run."""
         conditions = {key: item for key, item in asdict(self).items() if key not in NOT_RUN_UNDER}

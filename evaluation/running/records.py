@@ -7,7 +7,7 @@ not a record is an error. Of several records of a case, the last one counts.
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,6 +57,9 @@ class CaseRecord:
     cpuset: str = ""
     """Processors that were its own; empty for all of the machine."""
     host: str = ""
+    """Name of the machine that it ran on."""
+    hardware: str = ""
+    """What it had to run on, by host.hardware_key: times compare only where this is equal."""
     limits: LimitsInForce | None = None
     """As read back from engine and kernel; None where nothing enforces any."""
     cpu_s: float | None = None
@@ -90,6 +93,7 @@ class ResumeKey(NamedTuple):
     harness: str = __version__
 
 
+_TAIL_BYTES = 1 << 16
 _FIELDS = {entry.name for entry in fields(CaseRecord)}
 _TUPLES = {"carried_names", "wall_runs_s"}  # JSON has lists only
 
@@ -111,18 +115,28 @@ class RecordLog:
     def append(self, record: CaseRecord) -> None:
         """Write one record and return when it is on disk."""
         line = json.dumps(asdict(record), sort_keys=True, allow_nan=False).encode() + b"\n"
-        written = os.write(self._descriptor, line)
+        try:
+            written = os.write(self._descriptor, line)
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise RecordError(f"{record.case}: its record cannot be written: {error}") from error
         if written != len(line):
             raise RecordError(f"{record.case}: record of {len(line)} bytes, {written} written")
-        os.fsync(self._descriptor)
 
 
 def read_records(path: Path) -> list[CaseRecord]:
     """Return all records in the order in which they were written; none if there is no file."""
+    return list(iterate_records(path))
+
+
+def iterate_records(path: Path) -> Iterator[CaseRecord]:
+    """Yield what read_records returns, one record after the other."""
     if not path.exists():
-        return []
-    whole_lines = path.read_bytes().split(b"\n")[:-1]
-    return [parse_record(line, f"{path}:{number}") for number, line in enumerate(whole_lines, 1)]
+        return
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            if line.endswith(b"\n"):
+                yield parse_record(line, f"{path}:{number}")
 
 
 def parse_record(line: bytes, where: str) -> CaseRecord:
@@ -134,7 +148,9 @@ def parse_record(line: bytes, where: str) -> CaseRecord:
         values["status"] = Status(values["status"])
         for name in _TUPLES & values.keys():
             values[name] = tuple(values[name])
-        return CaseRecord(**{name: value for name, value in values.items() if name in _FIELDS})
+        for name in values.keys() - _FIELDS:  # of a later version
+            del values[name]
+        return CaseRecord(**values)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecordError(f"{where}: expected a record, found {line[:60]!r} ({error})") from error
 
@@ -144,11 +160,27 @@ def last_records(records: Iterable[CaseRecord]) -> dict[str, CaseRecord]:
     return {record.case: record for record in records}
 
 
+def read_hardware(path: Path) -> dict[str, str]:
+    """Return by case what the run that counts had to run on (``CaseRecord.hardware``).
+
+    Times of two teams on a case compare only where both texts are equal and not empty.
+    """
+    counting = last_records(read_records(path))
+    return {case: record.hardware for case, record in counting.items()}
+
+
 def _cut_torn_line(path: Path) -> None:
     """Remove what follows the last line end, if anything does."""
     if not path.exists():
         return
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(path, whole)
+    with path.open("rb+") as stream:
+        left = stream.seek(0, os.SEEK_END)
+        while left:
+            start = max(left - _TAIL_BYTES, 0)
+            stream.seek(start)
+            end = stream.read(left - start).rfind(b"\n")
+            if end >= 0:
+                left = start + end + 1
+                break
+            left = start
+        stream.truncate(left)

@@ -7,26 +7,30 @@ do not: an image reference must be there, and an archive must be readable under 
 """
 
 import logging
-import platform
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from evaluation import __version__
 from evaluation.dataset import Case
 from evaluation.errors import EngineError, EvaluationError, HarnessFault, UsageError
-from evaluation.running.engine import connect
-from evaluation.running.host import describe_host
-from evaluation.running.images import make_image
-from evaluation.running.outcomes import Status
+from evaluation.running.host import describe_host, describe_versions
+from evaluation.running.outcomes import CaseRun
 from evaluation.running.protocol import Protocol
 from evaluation.running.records import CaseRecord
-from evaluation.running.run_folder import RunFolder, TeamFolder, write_bytes
+from evaluation.running.run_folder import TeamFolder, write_bytes
 from evaluation.running.runner import DockerRunner
 from evaluation.running.teams import SourceKind, Submission, Team
-from evaluation.running.trial import Trial, fault_record, key_of
+from evaluation.running.trial import fault_record, key_of
+from evaluation.running.worker import (
+    RemoteCase,
+    RemoteResult,
+    describe_worker,
+    prepare_on_worker,
+    run_command_on_worker,
+    run_on_worker,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -36,52 +40,39 @@ RESOURCE = {"container": 1}
 CONNECT_TIMEOUT_S = 30
 
 
-@dataclass(frozen=True)
-class RemoteCase:
-    """One case of one team as it travels to a worker."""
-
-    submission: Submission
-    case: Case
-    digest: str
-    content: bytes
-    """The case's file without its truth."""
-    protocol: Protocol
-
-
-@dataclass(frozen=True)
-class RemoteResult:
-    """What comes back."""
-
-    record: CaseRecord
-    mask: bytes | None
-    log: bytes
-
-
 class Workers:
-    """The workers of a scheduler; close after use."""
+    """The workers of a scheduler; use as a context manager."""
 
-    def __init__(self, scheduler: str) -> None:
-        """Raise EngineError if no scheduler answers, or it has no worker of our kind."""
+    runner = DockerRunner.name
+
+    def __init__(self, scheduler: str, protocol: Protocol) -> None:
+        """Raise EngineError if no scheduler answers, or it has no worker of our kind and version.
+
+        Raises UsageError without the package distributed.
+        """
+        self._protocol = protocol
+        self._client = _connect(scheduler)
         try:
-            from distributed import Client
-        except ImportError as error:
-            raise UsageError("--scheduler: expected the package distributed, found none") from error
-        try:
-            self._client: Any = Client(scheduler, timeout=CONNECT_TIMEOUT_S)
-        except (OSError, ValueError) as error:
-            raise EngineError(f"no Dask scheduler answers at {scheduler}: {error}") from error
-        found = self._client.scheduler_info(n_workers=-1)["workers"]
-        self.addresses = sorted(
-            address
-            for address, worker in found.items()
-            if worker["resources"].get("container") == RESOURCE["container"]
-        )
-        if not self.addresses:
-            self.close()
-            raise EngineError(
-                f"{scheduler}: expected workers with --resources container=1, "
-                f"found {len(found)} workers, none with it"
-            )
+            self._hosts = self._describe(_addresses(self._client, scheduler), protocol)
+        except BaseException:
+            self._client.close()
+            raise
+        self.trials = [RemoteTrial(self, host, protocol) for host in self._hosts]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Leave the scheduler: a case that runs is given up, and its worker ends it at once."""
+        self._client.close()
 
     def call(self, address: str, function: Callable[..., Any], *words: Any) -> Any:
         """Return what a function gives on one worker; raises HarnessFault when the worker fails."""
@@ -96,11 +87,11 @@ class Workers:
         except Exception as error:
             raise HarnessFault(f"worker {address}: {type(error).__name__}: {error}") from error
 
-    def describe(self) -> list[dict[str, Any]]:
-        """Return each worker's hardware; raises EngineError for another version of the harness."""
+    def _describe(self, addresses: Sequence[str], protocol: Protocol) -> list[dict[str, Any]]:
+        """Return each worker's machine; raises EngineError for another version of the harness."""
         hosts = []
-        for address in self.addresses:
-            host = self.call(address, _describe_worker)
+        for address in addresses:
+            host = self.call(address, describe_worker, protocol)
             if host["harness"] != __version__:
                 raise EngineError(
                     f"worker {address}: expected harness {__version__}, found {host['harness']}"
@@ -108,11 +99,23 @@ class Workers:
             hosts.append({"address": address, **host})
         return hosts
 
-    def prepare(self, team: Team) -> Submission:
+    def describe(self) -> dict[str, Any]:
+        """Return what ``team.json`` says of the machines; ``host`` is the one with the harness."""
+        return {
+            "host": dict(describe_host()),
+            "hardware": sorted({host["hardware"] for host in self._hosts}),
+            "versions": describe_versions(),
+            "workers": self._hosts,
+        }
+
+    def prepare(self, team: Team, build_args: Mapping[str, str], build_log: Path) -> Submission:
         """Return a team's submission, which must be the same image on every worker."""
         if team.kind is SourceKind.FOLDER:
             raise UsageError(f"team {team.name}: expected an image or archive, found a folder")
-        submissions = [self.call(address, _prepare_on_worker, team) for address in self.addresses]
+        submissions = [
+            self.call(host["address"], prepare_on_worker, team, self._protocol)
+            for host in self._hosts
+        ]
         digests = {submission.digest for submission in submissions}
         if len(digests) > 1:
             raise UsageError(
@@ -121,16 +124,13 @@ class Workers:
         first: Submission = submissions[0]
         return first
 
-    def close(self) -> None:
-        """Leave the scheduler; cases that wait are given up."""
-        self._client.close()
-
 
 class RemoteTrial:
     """Runs cases on one worker; the remote counterpart of a Trial."""
 
-    def __init__(self, workers: Workers, address: str, protocol: Protocol) -> None:
-        self._workers, self._address, self._protocol = workers, address, protocol
+    def __init__(self, workers: Workers, host: Mapping[str, Any], protocol: Protocol) -> None:
+        self._workers, self._address, self._protocol = workers, host["address"], protocol
+        self.machine, self.hardware = host, str(host["hardware"])
 
     def run(
         self, submission: Submission, case: Case, digest: str, file: Path, place: TeamFolder
@@ -155,40 +155,37 @@ class RemoteTrial:
         for _ in range(self._protocol.warm_up):
             self._workers.call(self._address, run_on_worker, task)
 
-
-def run_on_worker(task: RemoteCase) -> RemoteResult:
-    """Run a case on this machine, in folders that are gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="medsam-laptop-") as base, RunFolder(Path(base)) as run:
-        runner = DockerRunner(connect(), task.protocol, run.lock)
-        try:
-            runner.clear_leftovers()
-            file = run.path / f"{task.case.name}.npz"
-            file.write_bytes(task.content)
-            place = run.team(task.submission.team.name)
-            place.create()
-            trial = Trial(runner, task.protocol, run.work)
-            record = trial.run(task.submission, task.case, task.digest, file, place)
-        finally:
-            runner.clear_leftovers()
-            runner.close()
-        mask, log = place.mask(task.case.name), place.log(task.case.name)
-        return RemoteResult(
-            record=record,
-            mask=mask.read_bytes() if record.status is Status.OK else None,
-            log=log.read_bytes() if log.is_file() else b"",
-        )
+    def run_command(self, submission: Submission, command: Sequence[str]) -> CaseRun:
+        """Run any command there in a submission's container, in folders that hold nothing."""
+        words = (submission, tuple(command), self._protocol)
+        run: CaseRun = self._workers.call(self._address, run_command_on_worker, *words)
+        return run
 
 
-def _describe_worker() -> dict[str, Any]:
-    return {**describe_host(), "harness": __version__, "python": platform.python_version()}
-
-
-def _prepare_on_worker(team: Team) -> Submission:
-    engine = connect()
+def _connect(scheduler: str) -> Any:
     try:
-        return make_image(engine, team, {}, Path("build.log"))
-    finally:
-        engine.close()
+        from distributed import Client
+    except ImportError as error:
+        raise UsageError("--scheduler: expected the package distributed, found none") from error
+    try:
+        return Client(scheduler, timeout=CONNECT_TIMEOUT_S)
+    except (OSError, ValueError) as error:
+        raise EngineError(f"no Dask scheduler answers at {scheduler}: {error}") from error
+
+
+def _addresses(client: Any, scheduler: str) -> list[str]:
+    """Return the addresses of the workers that take containers."""
+    found = client.scheduler_info(n_workers=-1)["workers"]
+    wanted = RESOURCE["container"]
+    takers = [
+        key for key, worker in found.items() if worker["resources"].get("container") == wanted
+    ]
+    if not takers:
+        raise EngineError(
+            f"{scheduler}: expected workers with --resources container=1, "
+            f"found {len(found)} workers, none with it"
+        )
+    return sorted(takers)
 
 
 def check_protocol(protocol: Protocol, teams: Sequence[Team]) -> None:

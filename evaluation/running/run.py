@@ -1,41 +1,43 @@
 """``run``: every team on every case, one fresh container a case, resumable at any moment."""
 
 import argparse
+import json
 import logging
 import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from typing import Protocol as Interface
 
 from evaluation.dataset import Case, read_cases
 from evaluation.errors import EvaluationError
-from evaluation.running.host import describe_host, describe_versions
 from evaluation.running.measuring import (
     DRIFT_THRESHOLD,
     Sentinel,
-    StartUp,
     drift,
     measure_start_up,
     read_ticks,
 )
 from evaluation.running.outcomes import Status
+from evaluation.running.plan import Plan, Standing
 from evaluation.running.protocol import Protocol
 from evaluation.running.protocol_options import add_protocol_arguments, protocol_from
-from evaluation.running.remote import RemoteTrial, Workers, check_protocol
+from evaluation.running.remote import Workers, check_protocol
 from evaluation.running.run_folder import RunFolder, write_json
 from evaluation.running.runner import DockerRunner
-from evaluation.running.runners import Runner, runners
-from evaluation.running.schedule import Schedule
+from evaluation.running.runners import local_crew
+from evaluation.running.schedule import AnyTrial, Schedule
 from evaluation.running.teams import Submission, Team, parse_build_args, parse_teams
-from evaluation.running.trial import Trial
 
 logger = logging.getLogger(__name__)
+
+_ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 TEAM_SCHEMA = 1
 """Version of the fields of ``team.json``."""
@@ -92,6 +94,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_protocol_arguments(parser)
 
 
+class Crew(Interface):
+    """Who runs the cases: lanes of this machine, or the workers of a scheduler."""
+
+    runner: str
+    """Name of what runs submissions, as in records."""
+
+    @property
+    def trials(self) -> Sequence[AnyTrial]:
+        """Return one for each case that can run at a time."""
+
+    def prepare(self, team: Team, build_args: Mapping[str, str], build_log: Path) -> Submission:
+        """Make a team's submission ready to run."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what ``team.json`` says of the machines."""
+
+    def end(self) -> object:
+        """End every case that runs, and start none any more."""
+
+
 def execute(args: argparse.Namespace) -> int:
     """Run what is not yet recorded; 0 when every case has a final record, else 1."""
     protocol = protocol_from(args)
@@ -99,41 +121,41 @@ def execute(args: argparse.Namespace) -> int:
     build_args = parse_build_args(args.build_arg)
     cases = read_cases(args.cases)
     if args.scheduler:
-        return _execute_remotely(args.scheduler, teams, cases, protocol, args.out)
-    with (
-        RunFolder(args.out) as folder,
-        _stoppable(),
-        runners(args.runner, teams, protocol, folder) as lanes,
-    ):
-        runner, submissions = lanes[0], []
+        check_protocol(protocol, teams)
+    with RunFolder(args.out) as folder, _stoppable(), _crew(args, teams, protocol, folder) as crew:
+        submissions = []
         for team in teams:
-            submissions.append(runner.prepare(team, build_args, folder.team(team.name).build_log))
-            start_up = _start_up(runner, submissions[-1], protocol, folder, args.start_up_runs)
-            describe_team(folder, submissions[-1], runner, protocol, cases, start_up)
-        sentinel = _sentinel(runner, submissions[0], protocol, folder, args.sentinel)
-        trials = [Trial(lane, protocol, folder.work) for lane in lanes]
-        schedule = Schedule(folder, trials, runner.name, protocol, submissions, cases, sentinel)
-        schedule.run(runner.clear_leftovers)
+            submission = crew.prepare(team, build_args, folder.team(team.name).build_log)
+            start_up = _start_up(crew, submission, protocol, folder, args.start_up_runs)
+            describe_team(folder, submission, crew, protocol, cases, start_up)
+            submissions.append(submission)
+        plan = Plan(folder, crew.runner, protocol, submissions, cases)
+        sentinel = None
+        if crew.runner == DockerRunner.name and args.sentinel:
+            sentinel = Sentinel(submissions[0], folder.path, args.sentinel)
+        Schedule(plan, crew.trials, folder.work, sentinel).run(crew.end)
         _tell_drift(folder)
-        for name, line in schedule.carried().items():
-            logger.warning("%s: %s", name, line)
-        return summarise(schedule.counts(), len(cases) * len(teams))
+        standing = plan.standing()
+        tell(standing)
+        return summarise(standing.counts, len(cases) * len(teams))
 
 
-def _execute_remotely(
-    scheduler: str, teams: Sequence[Team], cases: Sequence[Case], protocol: Protocol, out: Path
-) -> int:
-    """Run on the workers of a Dask scheduler; as execute otherwise."""
-    check_protocol(protocol, teams)
-    with RunFolder(out) as folder, _stoppable(), closing(Workers(scheduler)) as workers:
-        hosts = workers.describe()
-        submissions = [workers.prepare(team) for team in teams]
-        for submission in submissions:
-            describe_team(folder, submission, None, protocol, cases, workers=hosts)
-        trials = [RemoteTrial(workers, address, protocol) for address in workers.addresses]
-        schedule = Schedule(folder, trials, DockerRunner.name, protocol, submissions, cases)
-        schedule.run(workers.close)
-        return summarise(schedule.counts(), len(cases) * len(teams))
+def _crew(
+    args: argparse.Namespace, teams: Sequence[Team], protocol: Protocol, folder: RunFolder
+) -> AbstractContextManager[Crew]:
+    if args.scheduler:
+        return Workers(args.scheduler, protocol)
+    return local_crew(args.runner, teams, protocol, folder)
+
+
+def tell(standing: Standing) -> None:
+    """Log what a reader of the results has to know."""
+    for name, line in standing.carried.items():
+        logger.warning("%s: %s", name, line)
+    if standing.uneven:
+        logger.warning(
+            "%d cases have times from unequal hardware, which do not compare", standing.uneven
+        )
 
 
 def summarise(counts: Mapping[str, Counter[Status]], expected: int) -> int:
@@ -156,13 +178,12 @@ def summarise(counts: Mapping[str, Counter[Status]], expected: int) -> int:
 def describe_team(
     folder: RunFolder,
     submission: Submission,
-    runner: Runner | None,
+    crew: Crew,
     protocol: Protocol,
     cases: Sequence[Case],
-    start_up: StartUp | None = None,
-    workers: Sequence[Mapping[str, Any]] = (),
+    start_up: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write ``team.json``; without a runner here, ``workers`` with their hardware run the cases."""
+    """Write ``team.json``."""
     place = folder.team(submission.team.name)
     place.create()
     description = {
@@ -170,42 +191,47 @@ def describe_team(
         "team": submission.team.name,
         "source_kind": submission.team.kind.value,
         "source": submission.team.source,
-        "runner": runner.name if runner else DockerRunner.name,
+        "runner": crew.runner,
         "reference": submission.reference,
         "digest": submission.digest,
         "size_bytes": submission.size_bytes,
         "cases": len(cases),
-        "start_up": None if start_up is None else asdict(start_up),
+        "start_up": start_up,
         "protocol": asdict(protocol),
         "protocol_sha256": protocol.digest,
-        "host": describe_host(),
-        "versions": describe_versions() | (runner.describe() if runner else {}),
-        "workers": list(workers),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        **crew.describe(),
     }
     write_json(place.description, description)
 
 
 def _start_up(
-    runner: Runner, submission: Submission, protocol: Protocol, folder: RunFolder, runs: int
-) -> StartUp | None:
-    if not isinstance(runner, DockerRunner) or runs == 0:
+    crew: Crew, submission: Submission, protocol: Protocol, folder: RunFolder, runs: int
+) -> Mapping[str, Any] | None:
+    """Return the image's start-up, measured now unless ``team.json`` has it from a like run."""
+    if crew.runner != DockerRunner.name or runs == 0:
         return None
-    start_up = measure_start_up(runner, submission, protocol, folder.work, runs)
+    name, trial = submission.team.name, crew.trials[0]
+    conditions = [submission.digest, protocol.digest, trial.hardware]
+    earlier = _read_start_up(folder.team(name).description)
+    if earlier is not None and earlier.get("conditions") == conditions:
+        return earlier
+    start_up = measure_start_up(trial, submission, protocol, runs)
     if start_up is None:
-        logger.warning("%s: no shell in the image to measure its start-up", submission.team.name)
-    else:
-        shown = (submission.team.name, start_up.median_s, start_up.spread_s)
-        logger.info("%s: the container's own start-up takes %.3f s (spread %.3f s)", *shown)
-    return start_up
-
-
-def _sentinel(
-    runner: Runner, submission: Submission, protocol: Protocol, folder: RunFolder, every: int
-) -> Sentinel | None:
-    if not isinstance(runner, DockerRunner) or every == 0:
+        logger.warning("%s: no shell in the image to measure its start-up", name)
         return None
-    return Sentinel(runner, submission, protocol, folder.path, folder.work, every)
+    shown = (name, start_up.median_s, start_up.spread_s)
+    logger.info("%s: the container's own start-up takes %.3f s (spread %.3f s)", *shown)
+    return {**asdict(start_up), "conditions": conditions}
+
+
+def _read_start_up(description: Path) -> dict[str, Any] | None:
+    """Return the start-up in a ``team.json``; None if there is none."""
+    try:
+        found = json.loads(description.read_bytes())["start_up"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _tell_drift(folder: RunFolder) -> None:
@@ -219,7 +245,7 @@ def _tell_drift(folder: RunFolder) -> None:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C while the block runs, so that everything is cleared up."""
+    """Treat SIGTERM, and the end of the terminal, as Ctrl-C, so that everything is cleared up."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -227,8 +253,9 @@ def _stoppable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    previous = {number: signal.signal(number, interrupt) for number in _ENDINGS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -4,6 +4,7 @@
 
     RUN/.lock                     held while a harness works here; the kernel frees it if it dies
     RUN/.work/                    fresh folders of the cases in progress; emptied at every start
+    RUN/digests.json              digests of the cases, so that none is read twice (case_digests.py)
     RUN/sentinel.jsonl            times of the container that shows drift (measuring.py)
     RUN/<team>/team.json          what was run and under which conditions
     RUN/<team>/records.jsonl      one object a finished case (records.py)
@@ -17,6 +18,7 @@ import fcntl
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -60,6 +62,12 @@ class TeamFolder:
     def mask(self, case: str) -> Path:
         """Return the place of a case's mask."""
         return self.path / "masks" / f"{case}.npz"
+
+    def masks(self) -> set[str]:
+        """Return the cases that have a mask."""
+        with suppress(FileNotFoundError), os.scandir(self.path / "masks") as found:
+            return {entry.name.removesuffix(".npz") for entry in found if entry.is_file()}
+        return set()
 
     def log(self, case: str) -> Path:
         """Return the place of a case's log."""

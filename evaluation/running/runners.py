@@ -1,30 +1,29 @@
-"""Which runner runs the submissions, and how many of it."""
+"""What runs the submissions on this machine: which runner, and how many of it."""
 
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from typing import Protocol as Interface
 
 from evaluation.errors import EngineError, UsageError
 from evaluation.running.engine import connect
+from evaluation.running.host import describe_versions
 from evaluation.running.lanes import split_processors
-from evaluation.running.outcomes import CaseRun
 from evaluation.running.process_runner import ProcessRunner
 from evaluation.running.protocol import Protocol
 from evaluation.running.run_folder import RunFolder
 from evaluation.running.runner import DockerRunner
-from evaluation.running.staging import Folders
 from evaluation.running.teams import SourceKind, Submission, Team
+from evaluation.running.trial import CaseRunner, Trial
 
 logger = logging.getLogger(__name__)
 
 
-class Runner(Interface):
+class Runner(CaseRunner, Interface):
     """What can run a submission: containers of Docker Engine, or plain processes."""
-
-    name: str
 
     def describe(self) -> dict[str, str]:
         """Return versions of what runs the submissions."""
@@ -35,8 +34,8 @@ class Runner(Interface):
     def clear_leftovers(self) -> int:
         """End and remove what killed harnesses left running; return how many."""
 
-    def run_case(self, submission: Submission, case: str, folders: Folders) -> CaseRun:
-        """Run one case; raises HarnessFault when that fails through no fault of the submission."""
+    def stop(self) -> None:
+        """Start nothing any more."""
 
     def close(self) -> None:
         """Let go of the engine."""
@@ -62,11 +61,41 @@ def choose_runner(
         return ProcessRunner(protocol, folder.lock)
 
 
+class LocalCrew:
+    """The lanes of this machine."""
+
+    def __init__(self, runners: Sequence[Runner], protocol: Protocol, folder: RunFolder) -> None:
+        """Run with all of ``runners`` at once, each in a lane of its own."""
+        self._runners = runners
+        self.runner = runners[0].name
+        self.trials = [Trial(runner, protocol, folder.work) for runner in runners]
+
+    def prepare(self, team: Team, build_args: Mapping[str, str], build_log: Path) -> Submission:
+        """Make a team's submission ready to run."""
+        return self._runners[0].prepare(team, build_args, build_log)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what ``team.json`` says of the machine."""
+        first = self._runners[0]
+        return {
+            "host": dict(first.machine),
+            "hardware": sorted({runner.hardware for runner in self._runners}),
+            "versions": describe_versions() | first.describe(),
+            "workers": [],
+        }
+
+    def end(self) -> None:
+        """End every case that runs, and start none any more."""
+        for runner in self._runners:
+            runner.stop()
+        self._runners[0].clear_leftovers()
+
+
 @contextmanager
-def runners(
+def local_crew(
     choice: str, teams: Sequence[Team], protocol: Protocol, folder: RunFolder
-) -> Iterator[list[Runner]]:
-    """Yield a runner for each lane; what the run left behind is cleared before and after."""
+) -> Iterator[LocalCrew]:
+    """Yield the lanes of this machine; what the run left behind is cleared before and after."""
     first = choose_runner(choice, teams, protocol, folder)
     lanes = [first]
     try:
@@ -77,7 +106,7 @@ def runners(
         if cleared:
             logger.info("cleared %d leftovers of an interrupted run", cleared)
         try:
-            yield lanes
+            yield LocalCrew(lanes, protocol, folder)
         finally:
             first.clear_leftovers()
     finally:

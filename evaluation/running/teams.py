@@ -93,10 +93,20 @@ def parse_build_args(texts: Iterable[str]) -> dict[str, str]:
     return arguments
 
 
-def archive_reference(path: Path) -> str:
-    """Return the tag, or without one the configuration digest, of a ``docker save`` archive.
+@dataclass(frozen=True)
+class ArchivedImage:
+    """How a ``docker save`` archive names the image in it."""
 
-    It is read from the archive's manifest: the official script goes by the file name and takes
+    tag: str
+    """Empty if it has none."""
+    config: str
+    """``sha256:...`` of its configuration, by which most engines know an image; else empty."""
+
+
+def archived_image(path: Path) -> ArchivedImage:
+    """Return the names of the image in a ``docker save`` archive.
+
+    They are read from the archive's manifest: the official script goes by the file name and takes
     ``team.v2.tar.gz`` for ``team`` (challenge.md 6.C, C8). Plain and gzip archives are told apart
     by their content. Raises TeamError when the archive is none, or holds several images.
     """
@@ -109,13 +119,12 @@ def archive_reference(path: Path) -> str:
     if not isinstance(images, list) or len(images) != 1 or not isinstance(images[0], dict):
         count = len(images) if isinstance(images, list) else "no list of"
         raise TeamError(f"{path}: expected one image in manifest.json, found {count} images")
-    tags = images[0].get("RepoTags") or []
-    if tags:
-        return str(tags[0])
+    tags = images[0].get("RepoTags") or [""]
     config = Path(str(images[0].get("Config", ""))).name.removesuffix(".json")
-    if not re.fullmatch(r"[0-9a-f]{64}", config):
+    is_digest = re.fullmatch(r"[0-9a-f]{64}", config) is not None
+    if not tags[0] and not is_digest:
         raise TeamError(f"{path}: expected a tag or a configuration digest, found neither")
-    return f"sha256:{config}"
+    return ArchivedImage(str(tags[0]), f"sha256:{config}" if is_digest else "")
 
 
 def submitted_files(folder: Path) -> list[str]:

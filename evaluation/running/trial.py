@@ -2,8 +2,9 @@
 
 import hashlib
 import logging
-import platform
+import os
 import statistics
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,12 +14,13 @@ from typing import Protocol as Interface
 from evaluation.dataset import Case, digest_of
 from evaluation.errors import HarnessFault, OutputError
 from evaluation.running.carried_state import CarriedState, describe_use
+from evaluation.running.host import Machine
 from evaluation.running.outcomes import CaseRun, Outcome, Status, judge, one_line
 from evaluation.running.outputs import Expected, take_mask
 from evaluation.running.protocol import Protocol
 from evaluation.running.records import CaseRecord, ResumeKey
 from evaluation.running.run_folder import TeamFolder
-from evaluation.running.staging import Folders, fresh_folders, kept_folders
+from evaluation.running.staging import Folders, empty_folders, fresh_folders, kept_folders
 from evaluation.running.teams import Submission
 
 ATTEMPTS = 2
@@ -31,9 +33,18 @@ class CaseRunner(Interface):
     """The part of a runner that a trial needs."""
 
     name: str
+    machine: Machine
+    """The machine that cases run on, as describe_host tells it."""
+    hardware: str
+    """What a case has to run on, by hardware_key."""
 
     def run_case(self, submission: Submission, case: str, folders: Folders) -> CaseRun:
         """Run one case; raises HarnessFault when that fails through no fault of the submission."""
+
+    def run_command(
+        self, submission: Submission, case: str, folders: Folders, command: Sequence[str]
+    ) -> CaseRun:
+        """Run any command in place of the submission's."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,7 @@ class Trial:
         self._runner = runner
         self._protocol = protocol
         self._work = work
+        self.machine, self.hardware = runner.machine, runner.hardware
 
     def run(
         self, submission: Submission, case: Case, digest: str, file: Path, place: TeamFolder
@@ -75,13 +87,20 @@ class Trial:
                 logger.warning("%s, %s: %s", submission.team.name, case.name, error)
                 finished = Finished(Outcome(Status.HARNESS_FAULT, one_line(str(error))))
         key = key_of(self._runner.name, submission, case, digest, self._protocol)
-        return _record(case, finished, started_at, key)
+        record = _record(case, finished, started_at, key)
+        return replace(record, host=str(self.machine["name"]), hardware=self.hardware)
 
     def warm_up(self, submission: Submission, case: Case, file: Path) -> None:
         """Run a case as often as the protocol says and forget it; faults show in the timed run."""
         for _ in range(self._protocol.warm_up):
             with fresh_folders(self._work, file, self._protocol.owner) as folders:
                 self._runner.run_case(submission, case.name, folders)
+
+    def run_command(self, submission: Submission, command: Sequence[str]) -> CaseRun:
+        """Run any command in a submission's container, in folders that hold nothing."""
+        with empty_folders(self._work, self._protocol.owner) as folders:
+            run = self._runner.run_command(submission, "measuring", folders, command)
+        return replace(run, load=os.getloadavg()[0])
 
     def _repeat(
         self, submission: Submission, case: Case, file: Path, place: TeamFolder
@@ -157,7 +176,6 @@ def _record(case: Case, finished: Finished, started_at: str, key: ResumeKey) -> 
         submission=key.submission,
         case_sha256=key.case_sha256,
         protocol_sha256=key.protocol_sha256,
-        host=platform.node(),
     )
     if run is not None:
         record = replace(

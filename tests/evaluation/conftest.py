@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import tarfile
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ COPY_MASK = "for f in inputs/*.npz; do cp mask.npz outputs/${f##*/}; done\n"
 """Script of a submission that answers every case with the mask in its folder."""
 
 APPLETS = "sh cp cat ls ln dd id sleep mkdir mkfifo chmod yes head nc grep true kill setsid date"
+
+IMAGES = f"medsam-laptop-test-{uuid.uuid4().hex[:8]}"
+"""First part of the names of images: two test runs on one engine must not take each other's."""
 
 
 def mask_bytes(shape: tuple[int, ...] = (8, 9)) -> bytes:
@@ -119,11 +123,12 @@ def make_image(engine: Any) -> Iterator[Callable[..., str]]:
     """Import an image of busybox with the given predict.sh and files; returns its digest."""
     made: list[str] = []
 
-    def make(script: str = COPY_MASK, tag: str = "", **files: bytes) -> str:
+    def make(script: str = COPY_MASK, tag: str = "", volume: str = "", **files: bytes) -> str:
         answer = engine.import_image_from_data(
             image_tar(script, files),
             repository=tag or None,
-            changes=["WORKDIR /workspace", 'CMD ["sh", "predict.sh"]'],
+            changes=["WORKDIR /workspace", 'CMD ["sh", "predict.sh"]']
+            + ([f"VOLUME {volume}"] if volume else []),
         )
         made.append(answer.split('"status":"')[1].split('"')[0])
         return made[-1]

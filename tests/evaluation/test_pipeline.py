@@ -1,5 +1,6 @@
 """The command `all` is the four commands, one after the other."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 
 from evaluation import pipeline
 from evaluation.__main__ import COMMANDS, build_parser, main
+from evaluation.running.outcomes import Status
+from evaluation.scoring.score_tables import scored_teams
 
 COPY_MASK = "for f in inputs/*.npz; do cp mask.npz outputs/${f##*/}; done\n"
 
@@ -52,3 +55,24 @@ def test_a_run_that_the_harness_could_not_finish_is_not_scored(
     words = ["--cases", cases, "--truth", cases, "--out", str(tmp_path / "run")]
     assert main(["all", "--team", f"a={make_folder()}", *words]) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_changed_failure_values_run_nothing_again_and_score_anew(
+    make_case: Factory, make_folder: Factory, run_team: Factory, tmp_path: Path
+) -> None:
+    make_case("2DBox_US_1", truth=True)
+    source, run = make_folder("exit 3\n"), tmp_path / "run"
+
+    def score(*values: str) -> tuple[Any, ...]:
+        result = run_team(source, "--runner", "process", *values)
+        assert len(result.history) == 1
+        assert result.only.status is Status.CRASH
+        assert main(["score", str(run), "--truth", str(tmp_path / "cases")]) == 0
+        ((row,),) = scored_teams(run).values()
+        return row.dsc, row.nsd, row.wall_s if row.status == "ok" else None
+
+    assert score() == (0.0, 0.0, None)
+    assert score("--failure-dsc", "0.25", "--failure-nsd", "0.5") == (0.25, 0.5, None)
+    assert score("--failure-dsc", "0.125") == (0.125, 0.0, None)
+    protocol = json.loads((run / "team" / "team.json").read_text())["protocol"]
+    assert protocol["failure_time_s"] == 3600

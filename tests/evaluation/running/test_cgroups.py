@@ -42,22 +42,66 @@ def version_1(tmp_path: Path) -> Path:
     )
 
 
+CONTROLLERS = "cpuset cpu io memory hugetlb pids rdma misc\n"
+
+
+def leaf(path: str) -> dict[str, str]:
+    """The files of a container's cgroup with all controllers, as cgroup-v2.rst lists them."""
+    files = {
+        "cgroup.controllers": CONTROLLERS,
+        "cgroup.subtree_control": "\n",
+        "cgroup.type": "domain\n",
+        "cgroup.events": "populated 1\nfrozen 0\n",
+        "cgroup.procs": "4242\n4243\n",
+        "memory.current": "4000000\n",
+        "memory.max": "67108864\n",
+        "memory.swap.max": "0\n",
+        "cpu.max": "150000 100000\n",
+        "pids.max": "20\n",
+        "cpuset.cpus": "\n",
+        "cpuset.cpus.effective": "0-1\n",
+    }
+    return {f"{path}/{name}": content for name, content in (files | totals()).items()}
+
+
+def totals() -> dict[str, str]:
+    """The files with what a cgroup and all below it have used."""
+    return {
+        "cpu.stat": "usage_usec 2500000\nuser_usec 2000000\nsystem_usec 500000\n"
+        "nr_periods 9\nnr_throttled 0\nthrottled_usec 0\nnr_bursts 0\nburst_usec 0\n",
+        "memory.peak": "5000000\n",
+        "memory.events": "low 0\nhigh 0\nmax 7\noom 1\noom_kill 2\noom_group_kill 0\n",
+    }
+
+
+def root_files(enabled: str = CONTROLLERS) -> dict[str, str]:
+    """The root of a v2 tree; it has no limits and no cgroup.type."""
+    return {
+        "cgroup.controllers": CONTROLLERS,
+        "cgroup.subtree_control": enabled,
+        "cgroup.procs": "1\n",
+        "cpu.stat": "usage_usec 99000000\nuser_usec 1\nsystem_usec 1\n",
+    }
+
+
 @pytest.fixture
 def version_2(tmp_path: Path) -> Path:
-    return write(
-        tmp_path,
-        {
-            "cgroup.controllers": "cpu memory pids\n",
-            "case/id/memory.max": "67108864\n",
-            "case/id/memory.swap.max": "0\n",
-            "case/id/cpu.max": "150000 100000\n",
-            "case/id/pids.max": "20\n",
-            "case/id/cpuset.cpus.effective": "0-1\n",
-            "case/cpu.stat": "usage_usec 2500000\nuser_usec 1\n",
-            "case/memory.peak": "5000000\n",
-            "case/memory.events": "low 0\noom 1\noom_kill 2\n",
-        },
-    )
+    """A case with a parent of its own, under the driver cgroupfs."""
+    parent = {
+        "case/cgroup.controllers": CONTROLLERS,
+        "case/cgroup.subtree_control": CONTROLLERS,  # runc enables them for the container
+        "case/cgroup.procs": "",  # no processes beside children
+        "case/memory.current": "4000000\n",
+        **{f"case/{name}": content for name, content in totals().items()},
+    }
+    return write(tmp_path, root_files() | parent | leaf("case/id"))
+
+
+@pytest.fixture
+def version_2_systemd(tmp_path: Path) -> Path:
+    """A container as the driver systemd makes it: a delegated scope below a slice."""
+    slice_files = {"system.slice/cgroup.controllers": CONTROLLERS}
+    return write(tmp_path, root_files() | slice_files | leaf("system.slice/docker-id.scope"))
 
 
 def test_version_1_is_read(version_1: Path) -> None:
@@ -73,6 +117,50 @@ def test_version_2_is_read(version_2: Path) -> None:
     assert case.version == 2
     assert case.child("id").limits() == FOUND
     assert case.usage() == Usage(2.5, 5_000_000, 2)
+
+
+def test_version_2_is_read_below_a_slice_of_systemd(version_2_systemd: Path) -> None:
+    container = find_container("id", version_2_systemd)
+    assert container is not None
+    assert container.limits() == FOUND
+    assert container.usage() == Usage(2.5, 5_000_000, 2)
+    assert container.processes() == [4242, 4243]
+    assert container.memory_bytes() == 4_000_000
+
+
+def test_version_2_without_limits_has_none(version_2: Path) -> None:
+    unlimited = {"memory.max": "max\n", "memory.swap.max": "max\n", "pids.max": "max\n"}
+    files = unlimited | {"cpu.max": "max 100000\n"}
+    write(version_2, {f"case/id/{name}": content for name, content in files.items()})
+    assert Cgroup("case/id", version_2).limits() == CgroupLimits(None, None, None, None, "0-1")
+
+
+@pytest.mark.parametrize("missing", ["memory", "cpu", "pids"])
+def test_a_controller_that_is_not_enabled_limits_nothing_and_is_refused(
+    version_2: Path, missing: str
+) -> None:
+    enabled = " ".join(name for name in CONTROLLERS.split() if name != missing)
+    (version_2 / "case/id/cgroup.controllers").write_text(enabled)
+    for file in (version_2 / "case/id").glob(f"{missing}.*"):
+        file.unlink()
+    found = Cgroup("case/id", version_2).limits()
+    assert found is not None
+    with pytest.raises(LimitError, match="expected .* in the container's cgroup, found None"):
+        check_cgroup(found, PROTOCOL, "")
+
+
+@pytest.mark.parametrize("missing", ["memory.max", "cpu.max", "pids.max", "cgroup.controllers"])
+def test_a_cgroup_of_version_2_that_is_just_going_tells_nothing(
+    version_2: Path, missing: str
+) -> None:
+    (version_2 / "case/id" / missing).unlink()
+    assert Cgroup("case/id", version_2).limits() is None
+
+
+def test_a_kernel_without_a_peak_has_none_but_the_use_of_the_moment(version_2: Path) -> None:
+    (version_2 / "case/memory.peak").unlink()  # Linux before 5.19
+    assert Cgroup("case", version_2).usage() == Usage(2.5, None, 2)
+    assert Cgroup("case", version_2).memory_bytes() == 4_000_000
 
 
 def test_no_limit_is_none(version_1: Path) -> None:
@@ -94,10 +182,18 @@ def test_a_cgroup_that_is_gone_tells_nothing(tmp_path: Path) -> None:
     assert find_container("id", tmp_path) is None
 
 
-@pytest.mark.parametrize("place", ["docker/id", "system.slice/docker-id.scope"])
+ROOTLESS = "user.slice/user-1000.slice/user@1000.service/user.slice/docker-id.scope"
+
+
+@pytest.mark.parametrize("place", ["docker/id", "system.slice/docker-id.scope", ROOTLESS])
 def test_a_container_without_a_parent_of_ours_is_found(tmp_path: Path, place: str) -> None:
-    write(tmp_path, {"cgroup.controllers": "", f"{place}/memory.max": "max"})
-    assert find_container("id", tmp_path) is not None
+    write(tmp_path / "2", root_files() | leaf(place))
+    write(tmp_path / "1", {f"memory/{place}/memory.limit_in_bytes": "1\n"})
+    for version in (1, 2):
+        found = find_container("id", tmp_path / str(version))
+        assert found is not None
+        assert (found.version, found.exists) == (version, True)
+        assert find_container("other", tmp_path / str(version)) is None
 
 
 def test_cases_have_parents_with_the_cgroupfs_driver_only(version_2: Path) -> None:

@@ -16,6 +16,7 @@ from evaluation.__main__ import main
 from evaluation.running.kernel_log import is_readable
 from evaluation.running.outcomes import Status
 from evaluation.running.records import CaseRecord, read_records
+from evaluation.running.runner import LOCK_LABEL
 
 pytestmark = pytest.mark.docker
 
@@ -201,3 +202,27 @@ def test_none_costs_another_team_a_case(
     logs = sum(path.stat().st_size for path in (tmp_path / "run").glob("*/logs/*"))
     assert logs < 1 * MIB
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+def test_a_volume_of_the_image_is_no_way_round_the_quota(
+    make_image: Factory,
+    make_case: Factory,
+    run_team: Factory,
+    engine: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_case("2DBox_US_1")
+    make_case("2DBox_US_2")
+    script = "cat /data/there; echo x > /data/filled && echo WRITABLE\n" + COPY_MASK
+    files = {"../data/there": b"weights"}
+    result = run_team(make_image(script, volume="/data", **files))
+    assert {record.status for record in result.history} == {Status.OK}
+    log = (result.folder / "logs" / "2DBox_US_2.log").read_text()
+    assert "weights" in log and "WRITABLE" not in log
+    ours = {"label": f"{LOCK_LABEL}={tmp_path / 'run' / '.lock'}"}
+    assert not engine.volumes(filters=ours)["Volumes"]
+    assert run_team(make_image(volume="/workspace")).exit_code == 1
+    assert "expected no VOLUME above /workspace/inputs" in capsys.readouterr().err
+    official = run_team(make_image(volume="/workspace"), "--protocol", "cvpr24-official")
+    assert official.exit_code == 0  # the organisers' command lets it write anywhere

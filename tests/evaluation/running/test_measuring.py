@@ -2,7 +2,11 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +20,8 @@ from evaluation.running.measuring import SENTINEL_FILE, Tick, drift, read_ticks
 from evaluation.running.outcomes import Status
 
 Factory = Callable[..., Any]
+
+REPOSITORY = Path(__file__).parents[3]
 
 COPY_MASK = "for f in inputs/*.npz; do cp mask.npz outputs/${f##*/}; done\n"
 
@@ -43,6 +49,11 @@ def test_processors_are_shared_out_without_overlap(monkeypatch: pytest.MonkeyPat
         split_processors(6)
 
 
+def taker(turns: range) -> Callable[[str], int | None]:
+    waiting = iter(turns)
+    return lambda lane: next(waiting, None)
+
+
 def test_every_turn_is_done_once_and_lanes_work_at_the_same_time() -> None:
     done: list[tuple[str, int]] = []
     meeting = threading.Barrier(2, timeout=10)
@@ -52,7 +63,7 @@ def test_every_turn_is_done_once_and_lanes_work_at_the_same_time() -> None:
             meeting.wait()
         done.append((lane, turn))
 
-    work_off(range(20), ["a", "b"], do, threading.Event(), lambda: None)
+    work_off(taker(range(20)), ["a", "b"], do, threading.Event(), lambda: None)
     assert sorted(turn for _, turn in done) == list(range(20))
     assert {lane for lane, turn in done if turn < 2} == {"a", "b"}
 
@@ -69,7 +80,7 @@ def test_an_error_in_one_lane_stops_the_others_and_is_raised() -> None:
         done.append(turn)
 
     with pytest.raises(UsageError, match="no more"):
-        work_off(range(1000), ["a", "b"], do, stop, cleared.set)
+        work_off(taker(range(1000)), ["a", "b"], do, stop, cleared.set)
     assert cleared.is_set()
     assert len(done) < 10
 
@@ -80,12 +91,12 @@ def test_start_up_and_sentinel_are_stored(
 ) -> None:
     for number in range(3):
         make_case(f"2DBox_US_{number}")
-    image = make_image("sleep 0.5\n" + COPY_MASK)
+    image = make_image()
     result = run_team(image, "--start-up-runs", "2", "--sentinel", "2")
     start_up = json.loads((result.folder / "team.json").read_text())["start_up"]
     assert len(start_up["runs_s"]) == 2
     assert start_up["command"] == ["/bin/bash", "-c", ":"]
-    assert 0 < start_up["median_s"] < min(record.wall_s for record in result.history)
+    assert start_up["median_s"] == pytest.approx(sum(start_up["runs_s"]) / 2)  # of two
     ticks = read_ticks(result.folder.parent)
     assert len(ticks) == 3  # before, after the second case, at the end
     assert all(tick.wall_s > 0 and tick.submission == image for tick in ticks)
@@ -138,6 +149,31 @@ def test_parallel_cases_have_processors_of_their_own(
         log = (result.folder / "logs" / f"{record.case}.log").read_text()
         assert log.split() == ["Cpus_allowed_list:", record.cpuset]
     assert (result.folder.parent / SENTINEL_FILE).is_file()
+
+
+@pytest.mark.docker
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor")
+def test_parallel_cases_end_at_once_when_the_run_is_stopped(
+    make_image: Factory, make_case: Factory, engine: Any, tmp_path: Path
+) -> None:
+    for number in range(4):
+        make_case(f"2DBox_US_{number}")
+    image = make_image("sleep 600 # in parallel")
+    words = ["--team", f"slow={image}", "--cases", str(tmp_path / "cases"), "--jobs", "2"]
+    words += ["--out", str(tmp_path / "run"), "--start-up-runs", "0", "--sentinel", "0"]
+    command = [sys.executable, "-m", "evaluation", "run", *words]
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL) as harness:
+        try:
+            deadline = time.monotonic() + 240
+            while len(engine.containers(filters={"ancestor": image})) < 2:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            harness.send_signal(signal.SIGTERM)  # as Ctrl-C, which background jobs ignore
+            assert harness.wait(120) == 130
+        finally:
+            harness.kill()
+    assert engine.containers(all=True, filters={"ancestor": image}) == []
+    assert not (tmp_path / "run" / ".work").exists()
 
 
 def test_only_containers_have_processors_of_their_own(

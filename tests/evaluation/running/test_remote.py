@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,8 +14,12 @@ from typing import Any
 import pytest
 
 from evaluation.__main__ import main
+from evaluation.running.measuring import read_ticks
 from evaluation.running.outcomes import Status
 from evaluation.running.records import CaseRecord, read_records
+from evaluation.running.run_folder import RunFolder
+from evaluation.running.runner import LOCK_LABEL
+from evaluation.running.worker import SETTLED_S, WORK_PREFIX, _remove_abandoned
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -51,10 +56,18 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         wait_until(lambda: workers_of(address) == 2)
         yield address
     finally:
-        for process in reversed(started):
-            process.terminate()
-        for process in started:
-            process.wait(20)
+        for process in reversed(started):  # a worker whose scheduler is gone would wait for it
+            stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process and see it end, however slow the machine is at the moment."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def workers_of(address: str) -> int:
@@ -64,7 +77,7 @@ def workers_of(address: str) -> int:
         return len(client.scheduler_info(n_workers=-1)["workers"])
 
 
-def wait_until(condition: Callable[[], Any], limit_s: float = 40) -> None:
+def wait_until(condition: Callable[[], Any], limit_s: float = 240) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -74,6 +87,7 @@ def wait_until(condition: Callable[[], Any], limit_s: float = 40) -> None:
 def run(scheduler: str, tmp_path: Path, *teams: str) -> int:
     words = [word for team in teams for word in ("--team", team)]
     words += ["--cases", str(tmp_path / "cases"), "--out", str(tmp_path / "run")]
+    words += ["--start-up-runs", "1", "--sentinel", "4"]
     return main(["run", *words, "--scheduler", scheduler, "--memory", "64m"])
 
 
@@ -101,8 +115,44 @@ def test_two_workers_share_the_cases_and_nothing_is_lost_or_repeated(
     workers = json.loads((folder / "team.json").read_text())["workers"]
     assert len(workers) == 2
     assert all(worker["processor"] and worker["memory_bytes"] for worker in workers)
+    team = json.loads((folder / "team.json").read_text())
+    assert team["hardware"] == [records[0].hardware]
+    assert len(team["start_up"]["runs_s"]) == 1
+    ticks = read_ticks(tmp_path / "run")
+    assert len(ticks) >= 4  # each worker before its first case and at the end
+    assert {tick.host for tick in ticks} == {workers[0]["name"]}
     assert run(scheduler, tmp_path, f"good={good}", f"bad={bad}") == 0
     assert history(tmp_path, "good") == records
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "kill -9"])
+def test_a_case_that_nobody_waits_for_is_ended_at_once(
+    scheduler: str,
+    make_image: Factory,
+    make_case: Factory,
+    engine: Any,
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
+    make_case()
+    image = make_image(f"sleep 600 # {number}")
+    words = ["--team", f"slow={image}", "--cases", str(tmp_path / "cases")]
+    words += ["--out", str(tmp_path / "run"), "--start-up-runs", "0", "--sentinel", "0"]
+    command = [sys.executable, "-m", "evaluation", "run", *words, "--scheduler", scheduler]
+    running = {"ancestor": image, "label": LOCK_LABEL}
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL) as harness:
+        try:
+            wait_until(lambda: engine.containers(filters=running))
+            (container,) = engine.containers(filters=running)
+            base = Path(container["Labels"][LOCK_LABEL]).parent
+            assert base.is_dir()
+            harness.send_signal(number)
+            assert harness.wait(120) == (130 if number is signal.SIGTERM else -9)
+        finally:
+            harness.kill()
+    wait_until(lambda: not engine.containers(all=True, filters=running))
+    wait_until(lambda: not base.exists())
+    assert history(tmp_path, "slow") == []
 
 
 def test_what_needs_one_machine_is_refused(
@@ -126,3 +176,21 @@ def test_an_image_that_no_worker_has_is_named(
     make_case()
     assert run(scheduler, tmp_path, "team=not-there:1") == 1
     assert "the engine has no image not-there:1" in capsys.readouterr().err
+
+
+def test_folders_of_killed_workers_are_removed_and_others_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead, alive = tmp_path / f"{WORK_PREFIX}dead", tmp_path / f"{WORK_PREFIX}alive"
+    strange = tmp_path / f"{WORK_PREFIX}strange"
+    for folder in (dead, strange):
+        (folder / "team").mkdir(parents=True)
+    (dead / ".lock").touch()
+    with RunFolder(alive):
+        _remove_abandoned(tmp_path)
+        assert dead.exists()  # it may be about to take its lock
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + SETTLED_S + 1)
+        _remove_abandoned(tmp_path)
+        assert not dead.exists()
+        assert alive.exists() and strange.exists()

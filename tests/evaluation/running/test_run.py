@@ -251,6 +251,8 @@ def test_only_root_may_let_containers_run_as_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     class SilentEngine:
+        base_url = "http+docker://localhost"
+
         def info(self) -> dict[str, str]:
             return {"CgroupDriver": "systemd"}
 

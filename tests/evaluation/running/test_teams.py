@@ -11,16 +11,19 @@ from typing import Any
 import pytest
 
 from evaluation.errors import BuildError, TeamError, UsageError
+from evaluation.running import images
 from evaluation.running.images import make_image as make_submission
 from evaluation.running.teams import (
+    ArchivedImage,
     SourceKind,
     Team,
-    archive_reference,
+    archived_image,
     folder_digest,
     parse_build_args,
     parse_team,
     parse_teams,
 )
+from tests.evaluation.conftest import IMAGES
 
 Factory = Callable[..., Any]
 
@@ -69,22 +72,23 @@ def test_build_arguments_are_pairs() -> None:
 @pytest.mark.parametrize("name", ["team.v2.tar", "team.v2.tar.gz", "no-ending"])
 def test_the_tag_comes_from_the_archive_not_from_its_name(tmp_path: Path, name: str) -> None:
     path = archive_with([{"Config": "x.json", "RepoTags": ["seno:latest"]}], tmp_path / name)
-    assert archive_reference(path) == "seno:latest"
+    assert archived_image(path).tag == "seno:latest"
     path.write_bytes(gzip.compress(path.read_bytes()))
-    assert archive_reference(path) == "seno:latest"
+    assert archived_image(path).tag == "seno:latest"
 
 
 @pytest.mark.parametrize("config", ["{}.json", "blobs/sha256/{}"])
 def test_an_archive_without_tag_is_known_by_its_configuration(tmp_path: Path, config: str) -> None:
     digest = "0123456789abcdef" * 4
     manifest = [{"Config": config.format(digest), "RepoTags": None}]
-    assert archive_reference(archive_with(manifest, tmp_path / "a.tar")) == f"sha256:{digest}"
+    found = archived_image(archive_with(manifest, tmp_path / "a.tar"))
+    assert found == ArchivedImage("", f"sha256:{digest}")
 
 
 @pytest.mark.parametrize("manifest", [[], {}, [{}, {}], [{"RepoTags": []}], ["x"]])
 def test_an_archive_must_hold_one_image(tmp_path: Path, manifest: object) -> None:
     with pytest.raises(TeamError, match="a.tar: expected"):
-        archive_reference(archive_with(manifest, tmp_path / "a.tar"))
+        archived_image(archive_with(manifest, tmp_path / "a.tar"))
 
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
@@ -92,7 +96,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     for content in (b"", b"nonsense", gzip.compress(b"nonsense"), gzip.compress(bytes(2000))[:-9]):
         path.write_bytes(content)
         with pytest.raises(TeamError, match="expected a docker save archive"):
-            archive_reference(path)
+            archived_image(path)
 
 
 def test_a_folders_digest_goes_by_what_a_build_would_send(make_folder: Factory) -> None:
@@ -115,18 +119,61 @@ def test_a_folders_digest_goes_by_what_a_build_would_send(make_folder: Factory) 
 @pytest.mark.docker
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
 def test_an_archive_is_loaded_and_run_by_digest(
-    engine: Any, make_image: Factory, tmp_path: Path, packed: bool
+    engine: Any,
+    make_image: Factory,
+    tmp_path: Path,
+    packed: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    image = make_image("echo archived", tag="medsam-laptop-test/archived")
-    content = b"".join(engine.get_image("medsam-laptop-test/archived:latest"))
+    image = make_image("echo archived", tag=f"{IMAGES}/archived")
+    content = b"".join(engine.get_image(f"{IMAGES}/archived:latest"))
     engine.remove_image(image, force=True)
     path = tmp_path / "team.v2.tar.gz"
     path.write_bytes(gzip.compress(content) if packed else content)
     team = Team("a", SourceKind.ARCHIVE, str(path))
     submission = make_submission(engine, team, {}, tmp_path / "log")
-    assert submission.reference == "medsam-laptop-test/archived:latest"
+    assert submission.reference == f"{IMAGES}/archived:latest"
     assert submission.digest == image
     assert submission.size_bytes > 0
+    with monkeypatch.context() as patch:  # a known image is not loaded again
+        patch.setattr(images, "connect", None)
+        assert make_submission(engine, team, {}, tmp_path / "log") == submission
+
+
+class RetaggingEngine:
+    """An engine on which somebody else gives our tag to his image as soon as it is free."""
+
+    def __init__(self, engine: Any, tag: str, other: str) -> None:
+        self._engine, self._tag, self._other = engine, tag, other
+
+    def inspect_image(self, name: str) -> Any:
+        self._engine.tag(self._other, self._tag)
+        return self._engine.inspect_image(name)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("kind", [SourceKind.ARCHIVE, SourceKind.FOLDER])
+def test_a_tag_that_another_image_takes_over_does_not_swap_the_submission(
+    engine: Any, make_image: Factory, make_folder: Factory, tmp_path: Path, kind: SourceKind
+) -> None:
+    other = make_image("echo somebody else's", tag=f"{IMAGES}/other")
+    mine = make_image("echo mine", tag=f"{IMAGES}/mine")
+    team = Team(f"Mine-{IMAGES}", kind, str(tmp_path / "mine.tar"))
+    tag = f"{IMAGES}/mine"
+    if kind is SourceKind.ARCHIVE:
+        (tmp_path / "mine.tar").write_bytes(b"".join(engine.get_image(f"{tag}:latest")))
+    else:
+        folder = make_folder()
+        (folder / "Dockerfile").write_text(f"FROM {tag}:latest\n")  # the same image again
+        team = Team(team.name, kind, str(folder))
+        tag = f"medsam-laptop/{team.name.lower()}"
+    thief = RetaggingEngine(engine, tag, other)
+    submission = make_submission(thief, team, {}, tmp_path / "log")
+    engine.remove_image(f"{tag}:latest")
+    assert submission.digest == mine
 
 
 @pytest.mark.docker
@@ -151,12 +198,12 @@ def test_a_missing_image_is_named(engine: Any, tmp_path: Path) -> None:
 def test_a_folder_is_built_with_build_arguments(
     engine: Any, make_image: Factory, make_folder: Factory, tmp_path: Path
 ) -> None:
-    make_image("echo base", tag="medsam-laptop-test/base")
+    make_image("echo base", tag=f"{IMAGES}/base")
     folder = make_folder("echo built\n")
     (folder / "Dockerfile").write_text(
         "ARG BASE=absent:1\nFROM $BASE\nCOPY predict.sh /workspace/predict.sh\n"
     )
-    build_args = {"BASE": "medsam-laptop-test/base:latest"}
+    build_args = {"BASE": f"{IMAGES}/base:latest"}
     team = Team("Built", SourceKind.FOLDER, str(folder))
     submission = make_submission(engine, team, build_args, tmp_path / "log" / "build.log")
     try:
@@ -173,13 +220,13 @@ def test_a_folder_is_built_with_build_arguments(
 def test_a_build_that_fails_ends_with_the_end_of_its_log(
     engine: Any, make_image: Factory, make_folder: Factory, tmp_path: Path
 ) -> None:
-    make_image("echo base", tag="medsam-laptop-test/broken")
+    make_image("echo base", tag=f"{IMAGES}/broken")
     folder = make_folder()
     team = Team("a", SourceKind.FOLDER, str(folder))
     with pytest.raises(TeamError, match="expected a Dockerfile"):
         make_submission(engine, team, {}, tmp_path / "build.log")
     (folder / "Dockerfile").write_text(
-        "FROM medsam-laptop-test/broken:latest\nRUN echo model.onnx is missing && exit 7\n"
+        f"FROM {IMAGES}/broken:latest\nRUN echo model.onnx is missing && exit 7\n"
     )
     with pytest.raises(BuildError, match=r"(?s)does not build.*code: 7.*model.onnx is missing"):
         make_submission(engine, team, {}, tmp_path / "build.log")
