@@ -118,7 +118,6 @@ def batches(
         num_workers=workers,
         collate_fn=collate,
         prefetch_factor=6 if workers else None,
-        multiprocessing_context="fork" if workers else None,
     )
     return iter(loader)
 
