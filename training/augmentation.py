@@ -75,4 +75,4 @@ def augment_intensity(picture: NDArray[np.uint8], rng: np.random.Generator) -> N
         x = ndimage.uniform_filter(x, (3, 3, 1))
     if rng.random() < 0.15:
         x = x + rng.normal(0, rng.uniform(0.01, 0.06), x.shape).astype(np.float32)
-    return np.clip(x, 0, 1) * np.float32(255)
+    return np.asarray(np.clip(x, 0, 1) * np.float32(255), dtype=np.float32)

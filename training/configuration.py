@@ -203,7 +203,9 @@ def _value(annotation: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where}: expected one of {inner}, found {value!r}")
         return value
     if origin is tuple:
-        if not isinstance(value, list | tuple) or (inner[-1] is not ... and len(value) != len(inner)):
+        if not isinstance(value, list | tuple) or (
+            inner[-1] is not ... and len(value) != len(inner)
+        ):
             count = "a list" if inner[-1] is ... else f"a list of {len(inner)}"
             raise ConfigError(f"{where}: expected {count}, found {value!r}")
         return tuple(_value(inner[0], v, f"{where}[{i}]") for i, v in enumerate(value))

@@ -21,7 +21,7 @@ def corrupt(
     """One corruption typical of ``modality``; of an unknown one, noise or JPEG."""
     kinds = CORRUPTIONS.get(modality, (shot_noise, jpeg))
     kind = kinds[int(rng.integers(len(kinds)))]
-    spoilt = kind(picture.astype(np.float32) / 255, rng)
+    spoilt = kind(picture.astype(np.float32) / np.float32(255), rng)
     return np.rint(np.clip(spoilt, 0, 1) * 255).astype(np.uint8)
 
 
@@ -38,7 +38,7 @@ def speckle(x: Picture, rng: np.random.Generator) -> Picture:
     looks = rng.uniform(4, 20)
     grain = rng.gamma(looks, 1 / looks, x.shape[:2])
     grain = ndimage.gaussian_filter(grain, (rng.uniform(0, 0.6), rng.uniform(0.3, 1.5)))
-    return x * grain[:, :, None].astype(np.float32)
+    return np.asarray(x * grain[:, :, None], dtype=np.float32)
 
 
 def shadow(x: Picture, rng: np.random.Generator) -> Picture:
@@ -48,13 +48,13 @@ def shadow(x: Picture, rng: np.random.Generator) -> Picture:
     across = np.exp(-((columns / (width * rng.uniform(0.03, 0.12))) ** 2))
     depth = np.arange(height) / height > rng.uniform(0, 0.6)
     kept = 1 - rng.uniform(0.3, 0.8) * depth[:, None] * across[None, :]
-    return x * kept[:, :, None].astype(np.float32)
+    return np.asarray(x * kept[:, :, None], dtype=np.float32)
 
 
 def bias_field(x: Picture, rng: np.random.Generator) -> Picture:
     """Uneven coil sensitivity (MR) or illumination: a smooth factor."""
     field = smooth_noise((x.shape[0], x.shape[1]), int(rng.integers(1, 4)), rng)
-    return x * np.exp(np.float32(rng.uniform(0.1, 0.35)) * field)[:, :, None]
+    return np.asarray(x * np.exp(rng.uniform(0.1, 0.35) * field)[:, :, None], dtype=np.float32)
 
 
 def ghosting(x: Picture, rng: np.random.Generator) -> Picture:
@@ -66,14 +66,14 @@ def ghosting(x: Picture, rng: np.random.Generator) -> Picture:
     zero = k[0, 0].copy()
     k[tuple(lines)] *= 1 - rng.uniform(0.1, 0.4)
     k[0, 0] = zero
-    return np.abs(np.fft.ifft2(k, axes=(0, 1))).astype(np.float32)
+    return np.asarray(np.abs(np.fft.ifft2(k, axes=(0, 1))), dtype=np.float32)
 
 
 def rician_noise(x: Picture, rng: np.random.Generator) -> Picture:
     """Magnitude of a complex signal with noise in both parts (MR)."""
     sigma = rng.uniform(0.01, 0.08)
     real, imaginary = rng.normal(0, sigma, (2, *x.shape[:2], 1))
-    return np.hypot(x + real, imaginary).astype(np.float32)
+    return np.asarray(np.hypot(x + real, imaginary), dtype=np.float32)
 
 
 def low_dose(x: Picture, rng: np.random.Generator) -> Picture:
@@ -84,7 +84,7 @@ def low_dose(x: Picture, rng: np.random.Generator) -> Picture:
     streaks = ndimage.gaussian_filter(rng.normal(size=x.shape[:2]), (0.4, 12))
     streaks = ndimage.rotate(streaks, rng.uniform(0, 180), reshape=False, mode="wrap", order=1)
     noise = rng.uniform(0.02, 0.1) * (grain + rng.uniform(0, 2) * streaks)
-    return x + noise[:, :, None].astype(np.float32)
+    return np.asarray(x + noise[:, :, None], dtype=np.float32)
 
 
 def shot_noise(x: Picture, rng: np.random.Generator) -> Picture:
@@ -93,19 +93,21 @@ def shot_noise(x: Picture, rng: np.random.Generator) -> Picture:
     grey = np.array_equal(x[..., 0], x[..., 2])
     source = x[..., :1] if grey else x
     noisy = rng.poisson(np.clip(source, 0, 1) * counts) / counts
-    return np.broadcast_to(noisy, x.shape).astype(np.float32)
+    return np.asarray(np.broadcast_to(noisy, x.shape), dtype=np.float32)
 
 
 def scatter(x: Picture, rng: np.random.Generator) -> Picture:
     """Scattered photons (X-ray): a wide blur of the picture lies over it."""
     wide = ndimage.gaussian_filter(x, (x.shape[0] / 12, x.shape[1] / 12, 0))
     share = np.float32(rng.uniform(0.15, 0.5))
-    return np.asarray((1 - share) * x + share * wide)
+    return np.asarray((1 - share) * x + share * wide, dtype=np.float32)
 
 
 def blur(x: Picture, rng: np.random.Generator) -> Picture:
     """Out of focus, or the resolution of PET."""
-    return np.asarray(ndimage.gaussian_filter(x, (*[rng.uniform(0.6, 2.2)] * 2, 0)))
+    return np.asarray(
+        ndimage.gaussian_filter(x, (*[rng.uniform(0.6, 2.2)] * 2, 0)), dtype=np.float32
+    )
 
 
 def highlights(x: Picture, rng: np.random.Generator) -> Picture:
@@ -118,7 +120,7 @@ def highlights(x: Picture, rng: np.random.Generator) -> Picture:
         rx, ry = rng.uniform(0.003, 0.025, 2) * max(height, width)
         draw.ellipse((cx - rx, cy - ry, cx + rx, cy + ry), fill=255)
     soft = ndimage.gaussian_filter(np.asarray(mask, np.float32) / 255, rng.uniform(0.5, 1.5))
-    return np.asarray(x + (1 - x) * soft[:, :, None])
+    return np.asarray(x + (1 - x) * soft[:, :, None], dtype=np.float32)
 
 
 def hairs(x: Picture, rng: np.random.Generator) -> Picture:
@@ -132,7 +134,7 @@ def hairs(x: Picture, rng: np.random.Generator) -> Picture:
         curve = (1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c
         draw.line([(float(u), float(v)) for u, v in curve], fill=255, width=int(rng.integers(1, 4)))
     soft = ndimage.gaussian_filter(np.asarray(mask, np.float32) / 255, 0.6)[:, :, None]
-    return np.asarray(x * (1 - soft * np.float32(rng.uniform(0.5, 0.9))))
+    return np.asarray(x * (1 - soft * np.float32(rng.uniform(0.5, 0.9))), dtype=np.float32)
 
 
 def jpeg(x: Picture, rng: np.random.Generator) -> Picture:
@@ -140,7 +142,7 @@ def jpeg(x: Picture, rng: np.random.Generator) -> Picture:
     stream = io.BytesIO()
     shown = Image.fromarray(np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8))
     shown.save(stream, "JPEG", quality=int(rng.integers(15, 61)))
-    return np.asarray(Image.open(stream), np.float32) / 255
+    return np.asarray(Image.open(stream), np.float32) / np.float32(255)
 
 
 CORRUPTIONS: Mapping[str, tuple[Corruption, ...]] = {

@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,11 @@ class MaskObjective(nn.Module):
         """The network's."""
         return self.segmenter.state_dict(*args, **kwargs)
 
-    def load_state_dict(self, state: Any, *args: Any, **kwargs: Any) -> Any:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
         """Into the network."""
-        return self.segmenter.load_state_dict(state, *args, **kwargs)
+        return self.segmenter.load_state_dict(state_dict, strict, assign)
 
 
 class FinetuneTask:

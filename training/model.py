@@ -61,7 +61,7 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        y = x if self.expand is None else functional.relu(self.expand(x))
+        y: Tensor = x if self.expand is None else functional.relu(self.expand(x))
         y = self.project(functional.relu(self.depthwise(y)))
         return x + y if self.residual else y
 
@@ -91,7 +91,7 @@ class ImageEncoder(nn.Module):
             x = block(x)
             if i in TAPS:
                 taps.append(x)
-        top = self.laterals[3](taps[3]) + self.pool(taps[3].mean((2, 3)))[:, :, None, None]
+        top: Tensor = self.laterals[3](taps[3]) + self.pool(taps[3].mean((2, 3)))[:, :, None, None]
         for level, smooth in zip((2, 1, 0), self.smooth, strict=True):
             up = functional.interpolate(top, scale_factor=2.0, mode="bilinear", align_corners=False)
             top = smooth(up + self.laterals[level](taps[level]))
@@ -116,13 +116,16 @@ class ImageEncoder(nn.Module):
         """Warm start from a batch-norm-folded MobileNetV2 in PyTorch layout (npz)."""
         weights = np.load(path)
 
-        def copy(conv: nn.Module | None, name: str) -> None:
+        def copy(conv: nn.Conv2d | None, name: str) -> None:
             if conv is not None:
                 conv.weight.data.copy_(torch.from_numpy(weights[f"{name}.weight"]))
+            if conv is not None and conv.bias is not None:
                 conv.bias.data.copy_(torch.from_numpy(weights[f"{name}.bias"]))
 
         copy(self.stem, "Conv")
         for i, block in enumerate(self.blocks):
+            if not isinstance(block, InvertedResidual):
+                raise TypeError(f"block {i}: expected InvertedResidual, found {type(block)}")
             prefix = "expanded_conv" + (f"_{i}" if i else "")
             copy(block.expand, f"{prefix}.expand")
             copy(block.depthwise, f"{prefix}.depthwise")

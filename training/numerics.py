@@ -62,7 +62,7 @@ def compare(
     Raises:
         TrainingError: an engine is further from torch than that.
     """
-    config, result = model.config, {"cases": len(cases), "objects": 0}
+    config, result = model.config, dict[str, Any](cases=len(cases), objects=0)
     differences: dict[str, list[float]] = {}
     changed: dict[str, list[float]] = {}
     onnx = (folder / "decoder.onnx").exists()
@@ -78,7 +78,9 @@ def compare(
         for i in range(len(sample.boxes)):
             asked = questions(sample, i)
             with torch.no_grad():
-                answer = model.decoder(embedding, **{k: torch.from_numpy(v) for k, v in asked.items()})
+                answer = model.decoder(
+                    embedding, **{k: torch.from_numpy(v) for k, v in asked.items()}
+                )
             expected = (answer[0] if isinstance(answer, tuple) else answer).numpy()
             for name, one in loaded.items():
                 found = one.decoder.run({"embedding": embedded[name], **asked})

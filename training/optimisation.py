@@ -27,8 +27,9 @@ Weights = dict[str, Tensor]
 class Task(Protocol):
     """What is trained."""
 
-    model: nn.Module
-    """Its forward pass gives the loss of a batch, so that it can be spread over processes."""
+    @property
+    def model(self) -> nn.Module:
+        """Its forward pass gives the loss of a batch, so that it can be spread over processes."""
 
     def rates(self) -> list[tuple[list[nn.Parameter], float]]:
         """Parameters and the peak of their learning rate."""
@@ -77,7 +78,9 @@ class Run:
             self.optimiser.load_state_dict(state["optimiser"])
         except (KeyError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:160]
-            raise CheckpointError(f"{path}: expected this run's network, found: {reason}") from error
+            raise CheckpointError(
+                f"{path}: expected this run's network, found: {reason}"
+            ) from error
         peaks = [rate for parameters, rate in self.task.rates() if parameters]
         for group, peak in zip(self.optimiser.param_groups, peaks, strict=True):
             group["peak"] = peak
@@ -138,7 +141,7 @@ class Run:
         with self.place.autocast():
             loss = spread(self.place.put(batch))
         self.optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimiser)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.scaler.step(self.optimiser)

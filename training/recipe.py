@@ -15,6 +15,15 @@ REGION = RegionRule(side=96, margin=0.2, max_aspect=2.0, min_pixels=12.0)
 
 
 @dataclass(frozen=True)
+class PrepareConfig:
+    """Which cases go into the store."""
+
+    split: str = "data_splits/default.csv"
+    """Written by ``python -m data_splits split``; relative to where the program is run."""
+    sides: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """Sizes of the default network."""
 
@@ -178,6 +187,8 @@ class QuantiseConfig:
 
     max_drop: float = 0.003
     """DSC on regions that one graph may lose."""
+    max_reverted: int = 10
+    """Layers of one graph that may be turned back to float32."""
     calibration_cases: int = 100
     validation_cases: int = 40
     seed: int = 0

@@ -109,9 +109,7 @@ def batches(
     samples: SampleSet, steps: range, per_step: int, workers: int, rank: int = 0, world: int = 1
 ) -> Iterator[dict[str, Tensor]]:
     """The batches of ``steps``; process ``rank`` of ``world`` gets every world-th sample."""
-    indices = [
-        list(range(step * per_step + rank, (step + 1) * per_step, world)) for step in steps
-    ]
+    indices = [list(range(step * per_step + rank, (step + 1) * per_step, world)) for step in steps]
     loader: DataLoader[Sample] = DataLoader(
         samples,
         batch_sampler=indices,
@@ -141,7 +139,7 @@ def case_weights(
         roots = {s: np.sqrt(len(m)) for s, m in sources.items()}
         for source, members in sources.items():
             weights[members] = share * roots[source] / sum(roots.values()) / len(members)
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def assemble(
@@ -156,7 +154,7 @@ def assemble(
     crops = np.zeros((len(prompts), 4, *side), np.float32)
     targets = np.zeros((len(prompts), *side), np.float32)
     for i, prompt in enumerate(prompts):
-        rect: Rect = tuple(regions[i])  # type: ignore[assignment]
+        rect: Rect = tuple(regions[i])
         crops[i, :3] = np.moveaxis(resample(picture, rect, side), 2, 0)
         targets[i] = resample(prompt.target, rect, side)
         if prompt.prior is not None:

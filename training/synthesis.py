@@ -36,9 +36,7 @@ def synthetic_picture(
     return np.rint(np.clip(np.broadcast_to(made, (*shape, 3)), 0, 1) * 255).astype(np.uint8)
 
 
-def random_ground(
-    shape: tuple[int, int], parts: int, rng: np.random.Generator
-) -> NDArray[np.intp]:
+def random_ground(shape: tuple[int, int], parts: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """A random division of a picture into at most ``parts`` smooth parts, 0..parts-1."""
     cells = int(rng.integers(2, 7))
     heights = np.stack([smooth_noise(shape, cells, rng) for _ in range(parts)])
