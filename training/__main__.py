@@ -120,7 +120,7 @@ def export(args: argparse.Namespace, config: recipe.ExportConfig) -> None:
 
 def quantise(args: argparse.Namespace, config: recipe.QuantiseConfig) -> None:
     """INT8 bundle, and what each precision costs, in both bundles."""
-    from training.export import record
+    from training.bundle_record import record
     from training.precision import precision_costs
     from training.precision import quantise as quantise_bundle
     from training.store import read_store
@@ -138,7 +138,7 @@ def validate(args: argparse.Namespace, config: recipe.ValidateConfig) -> None:
 
     import inference
     from training import validate as accuracy
-    from training.export import record
+    from training.bundle_record import record
     from training.store import read_store
 
     cases = [c for c in read_store(args.store, config.on) if c.info.dims in config.dims]
@@ -157,15 +157,15 @@ def validate(args: argparse.Namespace, config: recipe.ValidateConfig) -> None:
 
 def sources(args: argparse.Namespace, config: None) -> None:
     """Print the table of sources."""
-    from training.export import sources_table
+    from training.bundle_record import sources_table
 
     print(sources_table(args.bundle))
 
 
 def cost(args: argparse.Namespace, config: None) -> None:
     """Print time and energy of a bundle's graphs."""
+    from training.bundle_record import record
     from training.cost import measure_cost
-    from training.export import record
 
     measured = measure_cost(args.bundle)
     if args.record:

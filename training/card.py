@@ -1,8 +1,8 @@
 """The model card, written from records; no figure in it is typed by hand.
 
-A version's records are a folder: ``record.toml`` (what a person decided and saw), ``test_tight.csv``
-and ``test_loose.csv`` (one line a case, from ``validate --csv``) and, where the bundle has none,
-``log.jsonl`` (the run's log).  The bundle tells the rest: sources, time, precision, cost, experts.
+A version's records are a folder: ``record.toml`` (what a person decided and saw),
+``test_tight.csv`` and ``test_loose.csv`` (one line a case, from ``validate --csv``) and, where the
+bundle has none, ``log.jsonl`` (the run's log).  The bundle tells the rest: sources, time, precision, cost, experts.
 """
 
 import json
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.bundle_record import LOG_FILE, sources_table
 from training.card_tables import (
     accuracy_rows,
     bars,
@@ -19,10 +20,9 @@ from training.card_tables import (
     markdown_table,
     source_rows,
 )
-from training.checkpoint import read_lines, run_seconds
 from training.errors import RecordError
-from training.export import LOG_FILE, sources_table
 from training.recipe import CardConfig
+from training.run_log import read_lines, run_seconds
 from training.validate import CaseAccuracy, read_accuracy
 
 REQUIRED = {"parts": list, "introduction": str, "commands": list, "limits": list, "choices": list}
@@ -87,7 +87,7 @@ def card_text(records: Records, config: CardConfig) -> str:
     parts = [
         f"# Model card: {content['name']} {content['version']}",
         "The bundle in `inference/bundle/`. This page is written by `python -m training card` from "
-        f"`training/records/{records.folder.name}/` and `bundle.json`; change those, not this page.",
+        f"`training/records/{records.folder.name}/` and `bundle.json`; change those and run it again.",
         "## What it is",
         markdown_table(["part", "what"], "--", notes["parts"]),
         notes["introduction"].strip(),

@@ -107,7 +107,8 @@ def bars(
     for name, cost in content.get("precision_costs", {}).items():
         if name in ("bf16", "int8"):
             loss = max(float(value["loss"]) for value in cost.values())
-            add(f"{name}, where used by default: at most 0.003 below f32", f"{loss:.4f}", loss <= 0.003)  # fmt: skip
+            bar = f"{name}, where used by default: at most 0.003 below f32"
+            add(bar, f"{loss:.4f}", loss <= 0.003)
     if "cost" in content:
         spent = sum(content["cost"][f"{part}_ms"]["median"] for part in ("encoder", "decoder"))
         add("one picture, one box, graphs only: at most 150 ms", f"{spent:.0f} ms", spent <= 150)

@@ -2,8 +2,8 @@
 to groups of modalities, each kept only for the modalities in which it wins on validation.
 
 Both sides of every comparison are exported bundles with the routing that would ship.  Unlike the
-authors, who keep every expert, we ask for a gain and for enough validation groups: with few cases an
-expert mostly learns their sources by heart.
+authors, who keep every expert, we ask for a gain and for enough validation groups: with few cases
+an expert mostly learns their sources by heart.
 """
 
 import json
@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 import inference
+from training.bundle_record import graph_digests, replace_folder, write_json
 from training.checkpoint import averaged_weights, best_checkpoint
 from training.errors import TrainingError
-from training.export import graph_digests, replace_folder, run_config, write_bundle, write_json
+from training.export import run_config, write_bundle
 from training.finetune import finetune
 from training.recipe import ExpertsConfig, ExportConfig
 from training.store import StoredCase, read_store

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from training.checkpoint import append_line, keep_lines_until, load_state, save_state
+from training.checkpoint import load_state, save_state
 from training.configuration import write_config
 from training.devices import Place
 from training.errors import CheckpointError
 from training.recipe import RunConfig
+from training.run_log import append_line, keep_lines_until
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from training.checkpoint import read_lines
+from training.run_log import read_lines
 
 
 def plot_run(run_dir: Path) -> Path | None:

@@ -14,7 +14,7 @@ NEEDS_TORCH = {
     f"test_{name}.py"
     for name in (
         *("model", "samples", "losses", "finetune", "distill", "experts", "export", "precision"),
-        *("checkpoint", "failures", "card", "main"),
+        "main",
     )
 }
 """Files of tests that import it inside their tests, so that they can be collected without it."""

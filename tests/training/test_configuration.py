@@ -116,4 +116,6 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_wrong_flag_is_refused():
     with pytest.raises(ConfigError, match=r"^loss\.kind: expected one of"):
-        read_config(recipe.FinetuneConfig, None, flags_of(recipe.FinetuneConfig, "--loss.kind", "x"))
+        read_config(
+            recipe.FinetuneConfig, None, flags_of(recipe.FinetuneConfig, "--loss.kind", "x")
+        )

@@ -167,7 +167,9 @@ def test_two_starts_are_one_too_many(full_store, tmp_path):
         run(full_store, tmp_path, start_from=tmp_path / "a", warm_start=tmp_path / "b")
 
 
-def test_validation_goes_through_exported_graphs_and_keeps_the_best(full_store, tmp_path, monkeypatch):
+def test_validation_goes_through_exported_graphs_and_keeps_the_best(
+    full_store, tmp_path, monkeypatch
+):
     pytest.importorskip("onnx")
     import torch
 
@@ -270,7 +272,7 @@ def test_two_processes_train_one_network(full_store, tmp_path):
         for rank in (0, 1)
     ]  # fmt: skip
     try:
-        said = [process.communicate(timeout=120)[0] for process in started]
+        said = [process.communicate(timeout=300)[0] for process in started]
     finally:
         for process in started:
             process.kill()

@@ -10,14 +10,14 @@ def lines_of(pairs):
 
 
 def test_time_is_added_up_over_restarts():
-    from training.checkpoint import run_seconds
+    from training.run_log import run_seconds
 
     assert run_seconds(lines_of([(20, 5.0), (40, 10.0), (60, 4.0), (80, 9.0)])) == 19.0
     assert run_seconds([]) == 0
 
 
 def test_what_was_logged_after_the_checkpoint_is_dropped(tmp_path):
-    from training.checkpoint import keep_lines_until, read_lines
+    from training.run_log import keep_lines_until, read_lines
 
     path = tmp_path / "log.jsonl"
     path.write_text("".join(json.dumps(x) + "\n" for x in lines_of([(20, 1), (40, 2), (60, 3)])))
@@ -28,7 +28,7 @@ def test_what_was_logged_after_the_checkpoint_is_dropped(tmp_path):
 
 
 def test_a_thinned_log_keeps_means_validations_and_time():
-    from training.checkpoint import run_seconds, shortened_log
+    from training.run_log import run_seconds, shortened_log
 
     lines = lines_of([(s, s / 2) for s in range(1, 11)])
     lines.insert(4, {"step": 4, "validation": {"score": 0.5}})
