@@ -86,8 +86,9 @@ def card_text(records: Records, config: CardConfig) -> str:
     content, notes = records.content, records.notes
     parts = [
         f"# Model card: {content['name']} {content['version']}",
-        "The bundle in `inference/bundle/`. This page is written by `python -m training card` from "
-        f"`training/records/{records.folder.name}/` and `bundle.json`; change those and run it again.",
+        "The bundle in `inference/bundle/`. This page is written by `python -m training card` "
+        f"from `training/records/{records.folder.name}/` and `bundle.json`; change those and run "
+        "it again.",
         "## What it is",
         markdown_table(["part", "what"], "--", notes["parts"]),
         notes["introduction"].strip(),
