@@ -2,7 +2,8 @@
 
 A version's records are a folder: ``record.toml`` (what a person decided and saw),
 ``test_tight.csv`` and ``test_loose.csv`` (one line a case, from ``validate --csv``) and, where the
-bundle has none, ``log.jsonl`` (the run's log).  The bundle tells the rest: sources, time, precision, cost, experts.
+bundle has none, ``log.jsonl`` (the run's log).  The bundle tells the rest: sources, time,
+precision, cost, experts.
 """
 
 import json
