@@ -1,122 +1,270 @@
-"""``python -m training prepare | finetune | export | validate | sources``: from labelled cases to a
-bundle."""
+"""``python -m training STEP``: from labelled cases to a bundle and its model card.
+
+Every step takes its values from ``--config FILE`` (``training/configs/STEP.toml`` holds the shipped
+model's) and from flags, which win.
+"""
 
 import argparse
 import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from training import recipe
+from training.configuration import add_flags, given_flags, read_config
+from training.errors import TrainingError
+
+Flag = tuple[str, bool, str]
+"""A path: its name, whether it must be given, what it is."""
+
+STORE: Flag = ("store", True, "folder that prepare wrote")
+RUN: Flag = ("run", True, "folder of the run")
+BUNDLE: Flag = ("bundle", True, "folder of a bundle")
+OUT: Flag = ("out", True, "folder of the bundle to write")
+WARM: Flag = ("warm-start", False, "batch-norm-folded MobileNetV2 npz")
+START: Flag = ("start-from", False, "checkpoint to begin with, on a fresh schedule")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One sub-command."""
+
+    help: str
+    paths: tuple[Flag, ...]
+    config: type[Any] | None
+    run: Callable[[argparse.Namespace, Any], None]
+    switches: tuple[tuple[str, str], ...] = ()
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one step of the pipeline; 0 when it finished."""
+    """Run one step of the pipeline; 0 when it finished, 1 with one line on stderr when not."""
+    from inference.errors import InferenceError
+
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    steps = parser.add_subparsers(required=True, dest="step")
-    prepare = steps.add_parser("prepare", help="npz cases of a split into a store")
-    prepare.add_argument(
-        "--split", type=Path, required=True, help="csv written by python -m data_splits split"
-    )
-    prepare.add_argument(
-        "--packed", type=Path, required=True, help="folder of the unpacked pool 'packed'"
-    )
-    prepare.add_argument(
-        "--packed-train", type=Path, required=True, help="folder of the pool 'packed_train'"
-    )
-    prepare.add_argument("--store", type=Path, required=True)
-    tune = steps.add_parser("finetune", help="train on masks; goes on where it stopped")
-    tune.add_argument("--store", type=Path, required=True)
-    tune.add_argument("--run", type=Path, required=True, help="folder of the run")
-    tune.add_argument("--warm-start", type=Path, help="batch-norm-folded MobileNetV2 npz")
-    tune.add_argument("--steps", type=int, help="optimiser steps (default: the config's)")
-    export = steps.add_parser("export", help="a run's averaged weights into a bundle")
-    export.add_argument("--run", type=Path, required=True, help="folder of the run")
-    export.add_argument("--split", type=Path, required=True, help="the split it was trained on")
-    export.add_argument("--bundle", type=Path, required=True, help="folder to write")
-    sources = steps.add_parser("sources", help="what a bundle was trained on, as a table")
-    sources.add_argument("--bundle", type=Path, required=True)
-    check = steps.add_parser("validate", help="accuracy of a bundle, beside the inscribed ellipse")
-    check.add_argument("--store", type=Path, required=True)
-    check.add_argument("--bundle", type=Path, required=True)
-    check.add_argument("--on", choices=("val", "test"), default="val", help="default: %(default)s")
-    check.add_argument("--dims", nargs="+", default=["2D", "3D"], help="default: 2D 3D")
-    check.add_argument(
-        "--loosen", type=float, default=0.0, metavar="SHARE",
-        help="move box sides outward by up to this share of the image side (default: tight)",
-    )  # fmt: skip
-    check.add_argument("--seed", type=int, default=0, help="of the loosening")
-    check.add_argument("--csv", type=Path, help="write one line a case")
-    check.add_argument("--record", action="store_true", help="write the means into bundle.json")
+    commands = parser.add_subparsers(required=True, dest="step", metavar="STEP")
+    for name, step in STEPS.items():
+        add_step(commands.add_parser(name, help=step.help, description=step.help), step)
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    run = {
-        "prepare": prepare_store,
-        "finetune": run_finetune,
-        "export": run_export,
-        "sources": print_sources,
-        "validate": run_validate,
-    }[args.step]
-    return run(args)
+    step = STEPS[args.step]
+    try:
+        config = read_config(step.config, args.config, given_flags(args)) if step.config else None
+        step.run(args, config)
+    except (TrainingError, InferenceError) as error:
+        print(f"python -m training {args.step}: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
-def prepare_store(args: argparse.Namespace) -> int:
+def add_step(parser: argparse.ArgumentParser, step: Step) -> None:
+    """The flags of one step."""
+    for name, required, words in step.paths:
+        parser.add_argument(f"--{name}", type=Path, required=required, help=words, metavar="PATH")
+    for name, words in step.switches:
+        parser.add_argument(f"--{name}", action="store_true", help=words)
+    if step.config is not None:
+        parser.add_argument("--config", type=Path, help="TOML file", metavar="FILE")
+        add_flags(parser, step.config)
+
+
+def prepare(args: argparse.Namespace, config: recipe.PrepareConfig) -> None:
     """Cases of the split into the store."""
     from data_splits.split import read_split
     from training.store import write_store
 
     folders = {"packed": args.packed, "packed_train": args.packed_train}
-    cases = [(c, folders[c.pool] / c.file) for c in read_split(args.split) if c.split != "unused"]
+    try:
+        rows = read_split(Path(config.split))
+    except OSError as error:
+        raise TrainingError(f"{config.split}: expected a split, found: {error.strerror}") from None
+    cases = [(c, folders[c.pool] / c.file) for c in rows if c.split in config.sides]
     print(f"{write_store(cases, args.store)} cases in {args.store}")
-    return 0
 
 
-def run_finetune(args: argparse.Namespace) -> int:
+def finetune(args: argparse.Namespace, config: recipe.FinetuneConfig) -> None:
     """Train, or go on."""
-    from training.finetune import FinetuneConfig, finetune, shortened
+    from training.finetune import finetune
 
-    config = shortened(FinetuneConfig(), args.steps)
-    print(finetune(args.store, args.run, config, args.warm_start))
-    return 0
+    print(finetune(args.store, args.run, config, args.warm_start, args.start_from))
 
 
-def run_export(args: argparse.Namespace) -> int:
+def distill(args: argparse.Namespace, config: recipe.DistillConfig) -> None:
+    """Teacher to student."""
+    from training.distill import distill
+
+    print(distill(args.store, args.teacher, args.run, config, args.warm_start, args.start_from))
+
+
+def experts(args: argparse.Namespace, config: recipe.ExpertsConfig) -> None:
+    """Tune, judge, compose; print the verdicts."""
+    from training.experts import train_experts
+
+    run, bundle, out = args.general_run, args.bundle, args.out
+    for verdict in train_experts(args.store, run, bundle, args.run, out, config):
+        kept = "kept" if verdict.kept else "refused"
+        print(f"{verdict.group}, {verdict.modality}: {kept} ({verdict.reason})")
+
+
+def export(args: argparse.Namespace, config: recipe.ExportConfig) -> None:
     """Checkpoint to bundle."""
     from training.export import export_bundle
+    from training.store import read_store
 
-    export_bundle(args.run, args.bundle, args.split)
+    cases = read_store(args.store, "val") if args.store else []
+    some = cases[:: max(1, len(cases) // config.compared_cases)]
+    export_bundle(args.run, args.bundle, args.split, config, some, args.checkpoint)
     print(args.bundle)
-    return 0
 
 
-def print_sources(args: argparse.Namespace) -> int:
-    """Print the table of sources."""
-    from training.export import sources_table
+def quantise(args: argparse.Namespace, config: recipe.QuantiseConfig) -> None:
+    """INT8 bundle, and what each precision costs, in both bundles."""
+    from training.bundle_record import record
+    from training.precision import precision_costs
+    from training.precision import quantise as quantise_bundle
+    from training.store import read_store
 
-    print(sources_table(args.bundle))
-    return 0
+    quantise_bundle(args.bundle, args.store, args.out, config)
+    costs = precision_costs(args.bundle, read_store(args.store, "val"), args.out)
+    for folder in (args.bundle, args.out):
+        record(folder, "precision_costs", costs)
+    print(costs)
 
 
-def run_validate(args: argparse.Namespace) -> int:
+def validate(args: argparse.Namespace, config: recipe.ValidateConfig) -> None:
     """Print the accuracy table."""
     import numpy as np
 
     import inference
-    from training.export import record_accuracy
+    from training import validate as accuracy
+    from training.bundle_record import record
     from training.store import read_store
-    from training.validate import (
-        accuracy_summary,
-        accuracy_table,
-        loosened,
-        validate,
-        write_accuracy,
-    )
 
-    cases = [c for c in read_store(args.store, args.on) if c.info.dims in args.dims]
-    boxes = loosened(np.random.default_rng(args.seed), args.loosen) if args.loosen else None
-    rows = validate(inference.load(args.bundle), cases, boxes)
+    cases = [c for c in read_store(args.store, config.on) if c.info.dims in config.dims]
+    dice = np.random.default_rng(config.seed)
+    boxes = accuracy.loosened(dice, config.loosen) if config.loosen else None
+    segmenter = inference.load(args.bundle, config.engine, config.precision)
+    rows = accuracy.validate(segmenter, cases, boxes)
     if args.csv:
-        write_accuracy(rows, args.csv)
+        accuracy.write_accuracy(rows, args.csv)
     if args.record:
-        record_accuracy(args.bundle, {"split": args.on, "boxes": "tight", **accuracy_summary(rows)})
-    print(accuracy_table(rows))
-    return 0
+        kind = f"loosened by up to {config.loosen} of the image side" if config.loosen else "tight"
+        summary = accuracy.accuracy_summary(rows)
+        record(args.bundle, "accuracy", {"split": config.on, "boxes": kind, **summary})
+    print(accuracy.accuracy_table(rows))
+
+
+def sources(args: argparse.Namespace, config: None) -> None:
+    """Print the table of sources."""
+    from training.bundle_record import sources_table
+
+    print(sources_table(args.bundle))
+
+
+def cost(args: argparse.Namespace, config: None) -> None:
+    """Print time and energy of a bundle's graphs."""
+    from training.bundle_record import record
+    from training.cost import measure_cost
+
+    measured = measure_cost(args.bundle)
+    if args.record:
+        record(args.bundle, "cost", measured)
+    print(measured)
+
+
+def card(args: argparse.Namespace, config: recipe.CardConfig) -> None:
+    """Write the model card."""
+    from training.card import write_card
+
+    write_card(args.bundle, args.records, args.out, config)
+    print(args.out)
+
+
+def failures(args: argparse.Namespace, config: recipe.CardConfig) -> None:
+    """Draw the worst cases that may be shown."""
+    from training.failures import draw_failures
+
+    for path in draw_failures(args.bundle, args.store, args.csv, args.out, config.failures):
+        print(path)
+
+
+def plot(args: argparse.Namespace, config: None) -> None:
+    """Curves of a run."""
+    from training.plots import plot_run
+
+    print(plot_run(args.run))
+
+
+PACKED: tuple[Flag, ...] = (
+    ("packed", True, "folder of the unpacked pool 'packed'"),
+    ("packed-train", True, "folder of the pool 'packed_train'"),
+)
+CSV: Flag = ("csv", False, "write one line a case")
+RECORD = (("record", "write the result into bundle.json"),)
+
+STEPS: dict[str, Step] = {
+    "prepare": Step(
+        "npz cases of a split into a store", (*PACKED, STORE), recipe.PrepareConfig, prepare
+    ),
+    "distill": Step(
+        "a teacher's embeddings into the light encoder",
+        (STORE, ("teacher", True, "bundle of the teacher"), RUN, WARM, START),
+        recipe.DistillConfig,
+        distill,
+    ),
+    "finetune": Step(
+        "train on masks; goes on where it stopped",
+        (STORE, RUN, WARM, START),
+        recipe.FinetuneConfig,
+        finetune,
+    ),
+    "experts": Step(
+        "tune to modality groups, keep what wins on validation",
+        (STORE, ("general-run", True, "run of the general model"), BUNDLE, RUN, OUT),
+        recipe.ExpertsConfig,
+        experts,
+    ),
+    "export": Step(
+        "a run's averaged weights into a bundle",
+        (
+            RUN,
+            ("checkpoint", False, "default: best.pt of the run, else last.pt"),
+            ("split", False, "the split it was trained on"),
+            ("store", False, "compare with torch on validation cases"),
+            ("bundle", True, "folder of the bundle to write"),
+        ),
+        recipe.ExportConfig,
+        export,
+    ),
+    "quantise": Step("INT8 graphs by NNCF", (STORE, BUNDLE, OUT), recipe.QuantiseConfig, quantise),
+    "validate": Step(
+        "accuracy of a bundle, beside the inscribed ellipse",
+        (STORE, BUNDLE, CSV),
+        recipe.ValidateConfig,
+        validate,
+        RECORD,
+    ),
+    "sources": Step("what a bundle was trained on, as a table", (BUNDLE,), None, sources),
+    "cost": Step("time and energy of a bundle's graphs", (BUNDLE,), None, cost, RECORD),
+    "failures": Step(
+        "pictures of the worst cases whose terms allow it",
+        (STORE, BUNDLE, ("csv", True, "per-case accuracy"), OUT),
+        recipe.CardConfig,
+        failures,
+    ),
+    "card": Step(
+        "the model card, from records",
+        (
+            BUNDLE,
+            ("records", True, "folder of the version's records"),
+            ("out", True, "Markdown file"),
+        ),
+        recipe.CardConfig,
+        card,
+    ),
+    "plot": Step("curves of a run as SVG", (RUN,), None, plot),
+}
 
 
 if __name__ == "__main__":

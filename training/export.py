@@ -1,188 +1,253 @@
-"""A checkpoint into a bundle: two ONNX graphs and bundle.json, their numbers compared with
-torch's."""
+"""A checkpoint into a bundle: graphs, bundle.json, and how near their numbers are to torch's."""
 
 import hashlib
 import json
 import logging
+import shutil
 import warnings
-from collections import Counter
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from data_splits.split import read_split
-from training.finetune import REGION
-from training.model import ModelConfig, PromptedSegmenter
+from training.bundle_record import (
+    CONFIG_FILE,
+    LOG_FILE,
+    graph_digests,
+    replace_folder,
+    sources_of,
+    write_json,
+)
+from training.checkpoint import best_checkpoint, load_state
+from training.configuration import as_values, read_config, write_config
+from training.errors import CheckpointError
+from training.model import PromptedSegmenter
+from training.recipe import REGION, ExportConfig, FinetuneConfig, ModelConfig
+from training.run_log import read_lines, run_seconds, shortened_log
+from training.store import StoredCase
 
 log = logging.getLogger(__name__)
 
-THRESHOLD_2D, THRESHOLD_3D = -0.6, 0.0
-"""Chosen on validation, with ``volume.box``: docs/model_card.md has the table."""
 
-ELLIPSE_PRIOR = 3.0
-ROUND_MODALITIES = ("Dermoscopy", "Fundus", "PET")
-"""Where validation gains by a geometric prior; elsewhere it loses."""
+def export_bundle(
+    run_dir: Path,
+    folder: Path,
+    split: Path | None = None,
+    config: ExportConfig | None = None,
+    cases: Sequence[StoredCase] = (),
+    checkpoint: Path | None = None,
+) -> None:
+    """Write the averaged weights of a run as a bundle, in place of what is at ``folder``.
 
-OPSET = 17
-"""ONNX operators: 16 brought GridSample, 17 is read by every engine of the last years."""
-
-TOLERANCE = 1e-4
-"""Largest relative difference between torch and the exported graphs."""
-
-
-NAME, VERSION = "medsam-laptop-default", "0.1.0"
-"""The bundle that ships."""
-
-
-def training_record(split: Path, run_dir: Path) -> dict[str, Any]:
-    """What a bundle says of its training: the run's configuration and every source with its terms.
-
-    Cases of ``split`` with the word train, by (dims, modality, source).
-    """
-    counts: Counter[tuple[str, str, str]] = Counter()
-    terms: dict[tuple[str, str, str], dict[str, set[str]]] = {}
-    for case in read_split(split):
-        if case.split == "train":
-            counts[case.stratum] += 1
-            known = terms.setdefault(case.stratum, {"licence": set(), "redistributable": set()})
-            known["licence"].add(case.licence)
-            known["redistributable"].add(case.redistributable)
-    sources = [
-        {
-            "dims": stratum[0],
-            "modality": stratum[1],
-            "source": stratum[2],
-            "cases": counts[stratum],
-            **{key: sorted(values) for key, values in terms[stratum].items()},
-        }
-        for stratum in sorted(counts)
-    ]
-    return {
-        "split": split.name,
-        "split_sha256": hashlib.sha256(split.read_bytes()).hexdigest(),
-        "warm_start": "MobileNetV2 of DeepLab v3, PASCAL VOC (Google Coral, Apache-2.0)",
-        "config": json.loads((run_dir / "config.json").read_text()),
-        "sources": sources,
-    }
-
-
-def export_bundle(run_dir: Path, folder: Path, split: Path) -> None:
-    """Write the averaged weights of a run as a bundle.
+    Args:
+        split: its training cases become ``training.sources``.
+        cases: where torch and the graphs are compared, beside random numbers.
+        checkpoint: default: best.pt where the run validated, else last.pt.
 
     Raises:
+        CheckpointError: there is no checkpoint, or it is not of the run's network.
         RuntimeError: an exported graph does not give torch's numbers.
     """
-    state = torch.load(run_dir / "last.pt", weights_only=True)
-    model = PromptedSegmenter(ModelConfig(region_size=REGION.side))
-    model.load_state_dict(state["average"])
-    model.eval()
+    config = config or ExportConfig()
+    path = checkpoint or best_checkpoint(run_dir)
+    state, run = load_state(path), run_config(run_dir)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        model = write_bundle(state["average"], run.model, partial, config)
+    except RuntimeError as error:
+        if "state_dict" not in str(error):
+            raise
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"{path}: expected this network's weights, found: {reason}") from None
+    content = json.loads((partial / "bundle.json").read_text())
+    content["training"] = {
+        **training_record(run_dir, run, split, config),
+        "checkpoint": path.name,
+        "steps_done": state.get("step"),
+    }
+    if cases:
+        from training.numerics import compare
+
+        few = cases[: config.compared_cases]
+        content["numerics"] = compare(model, partial, few, config.tolerance)
+    keep_log(run_dir, run, partial)
+    write_json(content, partial / "bundle.json")
+    replace_folder(partial, folder)
+
+
+def run_config(run_dir: Path) -> FinetuneConfig:
+    """The configuration of a run; runs before 0.2 kept it in config.json, flat."""
+    if (run_dir / "config.toml").exists():
+        return read_config(FinetuneConfig, run_dir / "config.toml")
+    old = run_dir / "config.json"
+    if not old.exists():
+        raise CheckpointError(f"{run_dir}: expected a run's folder with config.toml, found none")
+    values = json.loads(old.read_text())
+    device = {k: values.pop(k) for k in ("threads", "workers") if k in values}
+    flags = {**values, **{f"device.{k}": v for k, v in device.items()}}
+    return read_config(FinetuneConfig, None, flags)
+
+
+def keep_log(run_dir: Path, run: FinetuneConfig, folder: Path) -> None:
+    """The run's log, thinned, and its configuration into the bundle."""
+    lines = shortened_log(read_lines(run_dir / "log.jsonl"))
+    (folder / LOG_FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_config(run, folder / CONFIG_FILE)
+
+
+def training_record(
+    run_dir: Path, run: FinetuneConfig, split: Path | None, config: ExportConfig
+) -> dict[str, Any]:
+    """What a bundle says of its training: configuration, time, torch, every source's terms."""
+    record: dict[str, Any] = {
+        "warm_start": config.warm_start,
+        "config": as_values(run),
+        "log": LOG_FILE,
+        "seconds": round(run_seconds(read_lines(run_dir / "log.jsonl"))),
+        "torch": torch.__version__,
+    }
+    if split is not None:
+        record["split"] = split.name
+        record["split_sha256"] = hashlib.sha256(split.read_bytes()).hexdigest()
+        record["sources"] = sources_of(split)
+    return record
+
+
+def write_bundle(
+    weights: Mapping[str, Tensor], model: ModelConfig, folder: Path, config: ExportConfig
+) -> PromptedSegmenter:
+    """Graphs and bundle.json of averaged weights, nothing about the run; returns torch's model."""
+    segmenter = PromptedSegmenter(model)
+    segmenter.load_state_dict(dict(weights))
+    segmenter.eval()
     folder.mkdir(parents=True, exist_ok=True)
-    config = model.config
-    image = torch.rand(1, 3, config.input_size, config.input_size) * 255
+    suffix = ".onnx" if config.format == "onnx" else ".xml"
+    encoder, decoder = folder / f"encoder{suffix}", folder / f"decoder{suffix}"
+    asked = random_inputs(segmenter)
+    image, outputs = asked.pop("image"), ["logits", *(["iou"] if model.iou_head else [])]
     with torch.no_grad():
-        embedding = model.encoder(image)
-    n = 3
-    low = torch.rand(n, 2) * 100
-    boxes = torch.cat([low, low + 20 + torch.rand(n, 2) * 100], 1)
-    regions = torch.cat([boxes[:, :2] - 12, boxes[:, 2:] + 12], 1)
-    crops = torch.rand(n, 4, config.region_size, config.region_size)
+        asked = {"embedding": segmenter.encoder(image), **asked}
+    batched = tuple(asked)[1:]
+    export_graph(segmenter.encoder, {"image": image}, encoder, ["embedding"], (), config)
+    export_graph(segmenter.decoder, asked, decoder, outputs, batched, config)
+    write_json(bundle_content(folder, encoder.name, decoder.name, model, config),
+               folder / "bundle.json")  # fmt: skip
+    return segmenter
+
+
+def random_inputs(segmenter: PromptedSegmenter, n: int = 3) -> dict[str, Tensor]:
+    """An image and the questions about ``n`` boxes of it, always the same; no embedding."""
+    dice = torch.Generator().manual_seed(0)
+    config = segmenter.config
+    side = config.input_size
+    low = torch.rand(n, 2, generator=dice) * 0.4 * side
+    boxes = torch.cat([low, low + (0.08 + 0.4 * torch.rand(n, 2, generator=dice)) * side], 1)
+    crops = torch.rand(n, 4, config.region_size, config.region_size, generator=dice)
     crops[:, :3] *= 255
-    inputs = {
-        "embedding": embedding,
+    return {
+        "image": torch.rand(1, 3, side, side, generator=dice) * 255,
         "crops": crops,
-        "regions": regions,
+        "regions": torch.cat([boxes[:, :2] - 0.05 * side, boxes[:, 2:] + 0.05 * side], 1),
         "boxes": boxes,
-        "context": torch.rand(n, 2),
+        "context": torch.rand(n, 2, generator=dice),
     }
-    export_graph(model.encoder, {"image": image}, folder / "encoder.onnx", "embedding", ())
-    export_graph(model.decoder, inputs, folder / "decoder.onnx", "logits", tuple(inputs)[1:])
-    files = {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in ("encoder.onnx", "decoder.onnx")
-    }
+
+
+def bundle_content(
+    folder: Path, encoder: str, decoder: str, model: ModelConfig, config: ExportConfig
+) -> dict[str, Any]:
+    """bundle.json: a general model, and the same with the geometric prior where it pays."""
     spec = {
-        "encoder": "encoder.onnx",
-        "decoder": "decoder.onnx",
-        "input_size": config.input_size,
+        "encoder": encoder,
+        "decoder": decoder,
+        "input_size": model.input_size,
         "resize": "longest-side",
         "normalisation": {"kind": "none"},
         "box_frame": "edges",
         "boxes_at_once": 1,
-        "region": asdict(REGION),
-        "threshold": THRESHOLD_2D,
+        "region": asdict(replace(REGION, side=model.region_size)),
+        "threshold": config.threshold_2d,
         "clip_to_box": True,
-        "volume": {"channels": "neighbours", "box": "given", "threshold": THRESHOLD_3D},
+        "volume": {"channels": "neighbours", "box": "given", "threshold": config.threshold_3d},
     }
-    content = {
+    models, routing = {"general": spec}, {"default": "general"}
+    if config.ellipse_prior and config.round_modalities:
+        models["round"] = {**spec, "ellipse_prior": config.ellipse_prior}
+        routing |= dict.fromkeys(config.round_modalities, "round")
+    return {
         "schema": 1,
-        "name": NAME,
-        "version": VERSION,
-        "models": {"general": spec, "round": {**spec, "ellipse_prior": ELLIPSE_PRIOR}},
-        "routing": {"default": "general", **dict.fromkeys(ROUND_MODALITIES, "round")},
-        "files": files,
-        "training": {**training_record(split, run_dir), "steps_done": state["step"]},
+        "name": config.name,
+        "version": config.version,
+        "models": models,
+        "routing": routing,
+        "files": graph_digests(folder),
     }
-    (folder / "bundle.json").write_text(json.dumps(content, indent=2) + "\n")
-
-
-def sources_table(folder: Path) -> str:
-    """Markdown: what a bundle was trained on, one row a source."""
-    sources = json.loads((folder / "bundle.json").read_text())["training"]["sources"]
-    lines = [
-        "| | modality | source | cases | redistributable | terms |",
-        "| --- | --- | --- | ---: | --- | --- |",
-    ]
-    for source in sources:
-        words = [source["dims"], source["modality"], source["source"], str(source["cases"])]
-        words += ["; ".join(source["redistributable"]), "; ".join(source["licence"])]
-        lines.append("| " + " | ".join(word.replace("|", "/") for word in words) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def record_accuracy(folder: Path, accuracy: dict[str, Any]) -> None:
-    """Add what ``validate`` measured to ``bundle.json``."""
-    path = folder / "bundle.json"
-    content = {**json.loads(path.read_text()), "accuracy": accuracy}
-    path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def export_graph(
     module: nn.Module,
-    inputs: dict[str, torch.Tensor],
+    inputs: dict[str, Tensor],
     path: Path,
-    output: str,
+    outputs: list[str],
     batched: tuple[str, ...],
+    config: ExportConfig | None = None,
 ) -> None:
-    """Export one module and compare ONNX Runtime's answer with torch's."""
-    axes = {name: {0: "boxes"} for name in (*batched, *((output,) if batched else ()))}
+    """Export one module and compare the engine's answer with torch's; ``.xml``: OpenVINO IR.
+
+    Raises:
+        RuntimeError: the largest relative difference is above the configuration's tolerance.
+    """
+    config = config or ExportConfig()
+    onnx_path = path.with_suffix(".onnx")
+    axes = {name: {0: "boxes"} for name in (*batched, *(outputs if batched else ()))}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module,
             tuple(inputs.values()),
-            str(path),
-            opset_version=OPSET,
-            dynamo=False,
+            str(onnx_path),
+            opset_version=config.opset,
+            dynamo=False,  # its encoder runs faster in ONNX Runtime than the new exporter's
             input_names=list(inputs),
-            output_names=[output],
+            output_names=outputs,
             dynamic_axes=axes,
         )
-    import onnxruntime
+    if path.suffix == ".xml":
+        import openvino
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    found = session.run(None, {k: v.numpy() for k, v in inputs.items()})[0]
+        openvino.save_model(openvino.convert_model(onnx_path), path, compress_to_fp16=False)
+        onnx_path.unlink()
     with torch.no_grad():
-        expected = module(*inputs.values()).numpy()
-    difference = float(np.abs(found - expected).max() / np.abs(expected).max())
-    log.info(
-        "%s: %.1f MB, largest relative difference to torch %.1e",
-        path.name,
-        path.stat().st_size / 1e6,
-        difference,
-    )
-    if difference > TOLERANCE:
-        raise RuntimeError(f"{path}: expected torch's numbers to {TOLERANCE}, found {difference}")
+        answer = module(*inputs.values())
+    expected = (answer[0] if isinstance(answer, tuple) else answer).numpy()
+    found = run_graph(path, {k: v.numpy() for k, v in inputs.items()})
+    difference = relative_difference(found, expected)
+    size = sum(p.stat().st_size for p in (path, path.with_suffix(".bin")) if p.exists())
+    log.info("%s: %.1f MB, off torch by %.1e at most", path.name, size / 1e6, difference)
+    if difference > config.tolerance:
+        raise RuntimeError(
+            f"{path}: expected torch's numbers to {config.tolerance}, found {difference}"
+        )
+
+
+def run_graph(path: Path, inputs: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """The first output of a graph: ONNX in ONNX Runtime, IR in OpenVINO."""
+    if path.suffix == ".onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return np.asarray(session.run(None, dict(inputs))[0])
+    import openvino
+
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return np.asarray(compiled(dict(inputs))[0])
+
+
+def relative_difference(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> float:
+    """Largest difference over the largest value."""
+    return float(np.abs(found - expected).max() / np.abs(expected).max())

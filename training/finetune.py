@@ -1,165 +1,175 @@
 """Train encoder and decoder together on masks; stops and goes on at any step."""
 
-import json
 import logging
-import math
-import time
-from dataclasses import asdict, dataclass, replace
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
 
-from inference.prompt import RegionRule
-from training.model import ModelConfig, PromptedSegmenter
-from training.samples import SampleStream, collate
-from training.store import read_store
+from training.checkpoint import averaged_weights
+from training.devices import Place, place_of
+from training.errors import CheckpointError, ConfigError
+from training.losses import iou_loss, mask_loss
+from training.model import PromptedSegmenter
+from training.optimisation import Run, Weights
+from training.recipe import REGION, ExportConfig, FinetuneConfig, LossConfig, ModelConfig
+from training.samples import SampleSet, batches
+from training.store import StoredCase, read_store
 
 log = logging.getLogger(__name__)
 
-REGION = RegionRule(side=96, margin=0.2, max_aspect=2.0, min_pixels=12.0)
-"""The default model's regions; written into its bundle."""
+
+def region_of(model: ModelConfig) -> Any:
+    """The region rule of a network."""
+    return replace(REGION, side=model.region_size)
 
 
-@dataclass(frozen=True)
-class FinetuneConfig:
-    """What a run is made of; stored beside its checkpoints."""
+class MaskObjective(nn.Module):
+    """A network and its loss, so that one forward pass gives what is to be made small."""
 
-    steps: int = 4000
-    images_per_step: int = 12
-    regions_per_image: int = 4
-    encoder_rate: float = 3e-4
-    decoder_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    warmup_steps: int = 200
-    frozen_blocks: int = 3
-    average_decay: float = 0.998
-    seed: int = 1
-    threads: int = 2
-    workers: int = 1
-    checkpoint_every: int = 200
+    def __init__(self, segmenter: PromptedSegmenter, config: LossConfig) -> None:
+        super().__init__()
+        self.segmenter, self.config = segmenter, config
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Loss of a batch."""
+        logits, expected = self.segmenter(batch)
+        logits = logits.float()
+        loss = mask_loss(logits, batch["targets"], self.config, batch["boxes"])
+        if expected is None:
+            return loss
+        return loss + self.config.iou_weight * iou_loss(expected.float(), logits, batch["targets"])
+
+    # Checkpoints hold the network alone: the objective has no weights of its own.
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """The network's."""
+        return self.segmenter.state_dict(*args, **kwargs)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Into the network."""
+        return self.segmenter.load_state_dict(state_dict, strict, assign)
 
 
-def mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy plus soft Dice, every region alike; both on the region's grid (N, R, R)."""
-    bce = functional.binary_cross_entropy_with_logits(logits, targets)
-    p = logits.sigmoid()
-    overlap = (p * targets).sum((1, 2))
-    dice = 1 - (2 * overlap + 1) / ((p * p).sum((1, 2)) + (targets * targets).sum((1, 2)) + 1)
-    return bce + dice.mean()
+class FinetuneTask:
+    """Masks of the training cases; validation by exported graphs."""
+
+    def __init__(
+        self, store_dir: Path, run_dir: Path, config: FinetuneConfig, export: ExportConfig
+    ) -> None:
+        self.store_dir, self.run_dir, self.config, self.export = store_dir, run_dir, config, export
+        segmenter = PromptedSegmenter(config.model)
+        segmenter.encoder.freeze(config.frozen_blocks)
+        self.segmenter = segmenter
+        self.model = MaskObjective(segmenter, config.loss)
+
+    def rates(self) -> list[tuple[list[nn.Parameter], float]]:
+        """The warm-started backbone at the encoder's rate, everything new at the decoder's."""
+        encoder = self.segmenter.encoder
+        backbone = [*encoder.stem.parameters(), *encoder.blocks.parameters()]
+        known = {id(p) for p in backbone}
+        rest = [p for p in self.segmenter.parameters() if id(p) not in known]
+        return [(backbone, self.config.encoder_rate), (rest, self.config.decoder_rate)]
+
+    def batches(self, steps: range, place: Place) -> Iterator[dict[str, Tensor]]:
+        """Samples of the training cases."""
+        config = self.config
+        samples = SampleSet(
+            read_store(self.store_dir, "train"),
+            config.model.input_size,
+            region_of(config.model),
+            config.regions_per_image,
+            config.seed,
+            config.samples,
+        )
+        workers = config.device.workers
+        return batches(samples, steps, config.images_per_step, workers, place.rank, place.world)
+
+    def validate(self, step: int, average: Weights) -> dict[str, Any] | None:
+        """DSC through exported graphs: mean over modalities of 2D and of 3D, and their mean."""
+        config = self.config
+        if not config.validate_every or (step % config.validate_every and step != config.steps):
+            return None
+        from training.validate import mean_scores
+
+        cases = some_cases(read_store(self.store_dir, "val"), config)
+        return mean_scores(self.exported(average), cases) if cases else None
+
+    def exported(self, average: Weights) -> Path:
+        """The averaged weights as a bundle in the run's folder."""
+        from training.export import write_bundle
+
+        folder = self.run_dir / "candidate"
+        shutil.rmtree(folder, ignore_errors=True)
+        weights = {k: v.cpu() for k, v in average.items()}
+        write_bundle(weights, self.config.model, folder, self.export)
+        return folder
 
 
-def rate_at(step: int, config: FinetuneConfig) -> float:
-    """Learning-rate factor: linear warm-up, then half a cosine down to 1 %."""
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
-    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+def some_cases(cases: list[StoredCase], config: FinetuneConfig) -> list[StoredCase]:
+    """At most ``validate_cases`` of every (dims, modality), the first of each source first, so that
+    few cases are of many sources."""
+    wanted = config.samples.modalities
+    places: dict[tuple[str, str, str], int] = defaultdict(int)
+    ranked: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+    for i, case in enumerate(cases):
+        if not wanted or case.info.modality in wanted:
+            ranked[case.info.dims, case.info.modality].append((places[case.info.stratum], i))
+            places[case.info.stratum] += 1
+    kept = [i for members in ranked.values() for _, i in sorted(members)[: config.validate_cases]]
+    return [cases[i] for i in sorted(kept)]
 
 
 def finetune(
-    store_dir: Path, run_dir: Path, config: FinetuneConfig, warm_start: Path | None
+    store_dir: Path,
+    run_dir: Path,
+    config: FinetuneConfig,
+    warm_start: Path | None = None,
+    start_from: Path | None = None,
+    export: ExportConfig | None = None,
 ) -> Path:
     """Run or go on with a training; returns the checkpoint with the averaged weights.
 
-    ``run_dir`` gets config.json, log.jsonl and last.pt (weights, their running average, optimiser,
-    step).
+    ``run_dir`` gets config.toml, log.jsonl, curves.svg, last.pt (weights, their running average,
+    optimiser, step) and, where the run validates, best.pt (averaged weights alone).
+
+    Args:
+        warm_start: MobileNetV2 for the encoder (npz).
+        start_from: a checkpoint whose averaged weights are the beginning; the optimiser, the
+            schedule and the samples begin anew (a warm restart).
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(config.seed)
-    torch.set_num_threads(config.threads)
-    model = PromptedSegmenter(ModelConfig(region_size=REGION.side))
-    if warm_start is not None:
-        model.encoder.load_mobilenet(warm_start)
-    model.encoder.freeze(config.frozen_blocks)
-    model = model.to(memory_format=torch.channels_last)
-    backbone = [*model.encoder.stem.parameters(), *model.encoder.blocks.parameters()]
-    known = {id(p) for p in backbone}
-    rest = [p for p in model.parameters() if id(p) not in known]
-    groups = [
-        {"params": backbone, "lr": config.encoder_rate, "peak": config.encoder_rate},
-        {"params": rest, "lr": config.decoder_rate, "peak": config.decoder_rate},
-    ]
-    optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
-    average = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    checkpoint, start = run_dir / "last.pt", 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        average, start = state["average"], state["step"]
-        log.info("going on at step %d", start)
-    (run_dir / "config.json").write_text(json.dumps(asdict(config), indent=1))
-    stream = SampleStream(
-        read_store(store_dir, "train"),
-        model.config.input_size,
-        REGION,
-        config.regions_per_image,
-        config.seed + start,
-    )
-    loader = iter(
-        DataLoader(
-            stream,
-            batch_size=config.images_per_step,
-            num_workers=config.workers,
-            collate_fn=collate,
-            prefetch_factor=6 if config.workers else None,
-        )
-    )
-    model.train()
-    losses, began = [], time.monotonic()
-    for step in range(start, config.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = group["peak"] * rate_at(step, config)
-        batch = next(loader)
-        images = batch["images"].contiguous(memory_format=torch.channels_last)
-        embedding = model.encoder(images)
-        logits = model.decoder(
-            embedding,
-            batch["crops"].contiguous(memory_format=torch.channels_last),
-            batch["regions"],
-            batch["boxes"],
-            batch["context"],
-            batch["image_of_region"],
-        )
-        loss = mask_loss(logits, batch["targets"])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        losses.append(float(loss.detach()))
-        decay = min(config.average_decay, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for name, value in model.state_dict().items():
-                if value.dtype.is_floating_point:
-                    average[name].lerp_(value, 1 - decay)
-                else:
-                    average[name].copy_(value)
-        if (step + 1) % 20 == 0:
-            line = {
-                "step": step + 1,
-                "loss": float(np.mean(losses)),
-                "seconds": time.monotonic() - began,
-            }
-            losses = []
-            with (run_dir / "log.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
-            log.info("step %(step)d loss %(loss).4f after %(seconds).0f s", line)
-        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
-            state = {
-                "model": model.state_dict(),
-                "average": average,
-                "optimiser": optimiser.state_dict(),
-                "step": step + 1,
-            }
-            torch.save(state, checkpoint.with_suffix(".partial"))
-            checkpoint.with_suffix(".partial").replace(checkpoint)
-    return checkpoint
+    if warm_start is not None and start_from is not None:
+        raise ConfigError("--warm-start, --start-from: expected at most one, found both")
+    with place_of(config.device) as place:
+        torch.manual_seed(config.seed)
+        task = FinetuneTask(store_dir, run_dir, config, export or ExportConfig())
+        if not (run_dir / "last.pt").exists():
+            if warm_start is not None:
+                task.segmenter.encoder.load_mobilenet(warm_start)
+            if start_from is not None:
+                start_with(task.segmenter, start_from)
+        return Run(task, config, place, run_dir).finish()
 
 
-def shortened(config: FinetuneConfig, steps: int | None) -> FinetuneConfig:
-    """The same run with another number of steps."""
-    return config if steps is None else replace(config, steps=steps)
+def start_with(segmenter: PromptedSegmenter, path: Path) -> None:
+    """Load a checkpoint's averaged weights; a head that it lacks keeps its random ones.
+
+    Raises:
+        CheckpointError: it is of another network.
+    """
+    weights = averaged_weights(path)
+    try:
+        found = segmenter.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"{path}: expected this network, found: {reason}") from error
+    lacking = [k for k in found.missing_keys if not k.startswith("decoder.iou_head.")]
+    if lacking or found.unexpected_keys:
+        names = [*lacking, *found.unexpected_keys][:3]
+        raise CheckpointError(f"{path}: expected this network's weights, they differ in {names}")

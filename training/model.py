@@ -10,13 +10,14 @@ outline.
 Shapes: B images, N regions, S encoder input side, R region side.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from training.recipe import ModelConfig
 
 MOBILENET_BLOCKS = (
     # expand, channels, repeats, stride: table 2 of Sandler et al.
@@ -33,17 +34,6 @@ TAPS = (2, 5, 12, 16)
 
 # MobileNetV2 clips at 6 (ReLU6); here ReLU: the warm start does not mind and its gradient is many
 # times cheaper on a CPU.
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Sizes of the default network."""
-
-    input_size: int = 256
-    region_size: int = 96
-    embedding_channels: int = 64
-    stem: int = 32
-    widths: tuple[int, int, int] = (64, 128, 192)
 
 
 class SameConv(nn.Conv2d):
@@ -71,7 +61,7 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        y = x if self.expand is None else functional.relu(self.expand(x))
+        y: Tensor = x if self.expand is None else functional.relu(self.expand(x))
         y = self.project(functional.relu(self.depthwise(y)))
         return x + y if self.residual else y
 
@@ -81,6 +71,7 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.kept = False
         self.stem = SameConv(3, 32, 3, 2)
         blocks, inputs = [], 32
         for expand, channels, repeats, stride in MOBILENET_BLOCKS:
@@ -100,7 +91,7 @@ class ImageEncoder(nn.Module):
             x = block(x)
             if i in TAPS:
                 taps.append(x)
-        top = self.laterals[3](taps[3]) + self.pool(taps[3].mean((2, 3)))[:, :, None, None]
+        top: Tensor = self.laterals[3](taps[3]) + self.pool(taps[3].mean((2, 3)))[:, :, None, None]
         for level, smooth in zip((2, 1, 0), self.smooth, strict=True):
             up = functional.interpolate(top, scale_factor=2.0, mode="bilinear", align_corners=False)
             top = smooth(up + self.laterals[level](taps[level]))
@@ -108,22 +99,33 @@ class ImageEncoder(nn.Module):
 
     def freeze(self, blocks: int) -> None:
         """Keep the stem and the first ``blocks`` blocks as they are: generic features, and most of
-        a step's work."""
-        if blocks > 0:
+        a step's work; -1 keeps everything, batch-norm statistics included."""
+        if blocks < 0:
+            self.requires_grad_(False)
+            self.kept = True
+        elif blocks > 0:
             self.stem.requires_grad_(False)
             self.blocks[:blocks].requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "ImageEncoder":
+        """As :meth:`torch.nn.Module.train`; an encoder that is kept whole stays in use mode."""
+        super().train(mode and not self.kept)
+        return self
 
     def load_mobilenet(self, path: Path) -> None:
         """Warm start from a batch-norm-folded MobileNetV2 in PyTorch layout (npz)."""
         weights = np.load(path)
 
-        def copy(conv: nn.Module | None, name: str) -> None:
+        def copy(conv: nn.Conv2d | None, name: str) -> None:
             if conv is not None:
                 conv.weight.data.copy_(torch.from_numpy(weights[f"{name}.weight"]))
+            if conv is not None and conv.bias is not None:
                 conv.bias.data.copy_(torch.from_numpy(weights[f"{name}.bias"]))
 
         copy(self.stem, "Conv")
         for i, block in enumerate(self.blocks):
+            if not isinstance(block, InvertedResidual):
+                raise TypeError(f"block {i}: expected InvertedResidual, found {type(block)}")
             prefix = "expanded_conv" + (f"_{i}" if i else "")
             copy(block.expand, f"{prefix}.expand")
             copy(block.depthwise, f"{prefix}.depthwise")
@@ -161,7 +163,10 @@ class MaskDecoder(nn.Module):
         boxes      (N, 4) the same for the prompt
         context    (N, 2): 1 for a slice of a volume else 0; distance from the middle of the box
                    along z, 0..1
-    Output: logits (N, R, R), positive inside the object.
+    Output: logits (N, R, R), positive inside the object; with ``config.iou_head`` also the IoU
+    (N,) that it expects of the mask, 0..1 (SAM's head, Kirillov et al., arXiv 2304.02643, there
+    from a token, here from the coarsest level).  Without the head neither weights nor graph know
+    of it.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -180,6 +185,11 @@ class MaskDecoder(nn.Module):
         self.up3, self.up2, self.up1 = nn.Conv2d(c, b, 1), nn.Conv2d(b, a, 1), nn.Conv2d(a, s, 1)
         self.join2, self.join1, self.join0 = Residual(b), Residual(a), Residual(s)
         self.head = nn.Conv2d(s, 4, 3, 1, 1)
+        self.iou_head = (
+            nn.Sequential(nn.Linear(c, 64), nn.ReLU(), nn.Linear(64, 1))
+            if config.iou_head
+            else None
+        )
 
     def forward(
         self,
@@ -189,7 +199,7 @@ class MaskDecoder(nn.Module):
         boxes: Tensor,
         context: Tensor,
         image_of_region: Tensor | None = None,
-    ) -> Tensor:
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """``image_of_region`` (N,) says which image each region is of; without it B must be 1."""
         picture = torch.cat([crops[:, :3] / 127.5 - 1, crops[:, 3:]], 1)
         x0 = self.stem(picture)
@@ -205,7 +215,10 @@ class MaskDecoder(nn.Module):
         x2 = self.join2(x2 + double(self.up3(x3)))
         x1 = self.join1(x1 + double(self.up2(x2)))
         x0 = self.join0(x0 + double(self.up1(x1)))
-        return functional.pixel_shuffle(self.head(x0), 2)[:, 0]  # (N, R, R)
+        logits = functional.pixel_shuffle(self.head(x0), 2)[:, 0]  # (N, R, R)
+        if self.iou_head is None:
+            return logits
+        return logits, self.iou_head(x3.mean((2, 3)))[:, 0].sigmoid()
 
     def place(self, regions: Tensor, boxes: Tensor, side: int) -> Tensor:
         """Where each cell lies in the box: u, v, u*u, v*v with the box's edges at -1 and 1; (N, 4,
@@ -250,3 +263,16 @@ class PromptedSegmenter(nn.Module):
         self.config = config or ModelConfig()
         self.encoder = ImageEncoder(self.config)
         self.decoder = MaskDecoder(self.config)
+
+    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Logits (N, R, R) and, with an IoU head, expected IoU (N,) of a batch of
+        :func:`training.samples.collate`."""
+        found = self.decoder(
+            self.encoder(batch["images"].contiguous(memory_format=torch.channels_last)),
+            batch["crops"].contiguous(memory_format=torch.channels_last),
+            batch["regions"],
+            batch["boxes"],
+            batch["context"],
+            batch["image_of_region"],
+        )
+        return found if isinstance(found, tuple) else (found, None)

@@ -5,38 +5,29 @@ Everything geometric goes through ``inference``'s own functions, so that a model
 what it will see in use.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from scipy import ndimage
 from torch import Tensor
-from torch.utils.data import IterableDataset
+from torch.utils.data import DataLoader, Dataset
 
 from inference.preprocess import Frame, Normalisation, encoder_input
-from inference.prompt import RegionRule, box_regions, mask_edges, slice_depth
+from inference.prompt import RegionRule, box_regions
 from inference.resample import Rect, resample
-from inference.volume import neighbour_slices
+from training.augmentation import augment_geometry, augment_intensity
+from training.corruption import corrupt
+from training.errors import TrainingError
+from training.prompts import DrawnPrompt, draw_objects, draw_slice
+from training.recipe import SampleConfig
 from training.store import StoredCase
+from training.synthesis import synthetic_picture
 
-T = TypeVar("T", bound=np.generic)
-
-VOLUME_BONUS = 2.0
-"""A stratum of volumes is drawn this many times more often than one of as many pictures: a volume
-has many slices."""
-
-MODALITY_BONUS = {"Fundus": 1.6, "Dermoscopy": 1.4, "PET": 2.0, "OCT": 1.5}
-"""Modalities drawn more often: those in which validation at step 1,400 was below the inscribed
-ellipse, whose objects are close to ellipses and forgive the least."""
-
-
-PICTURE_SHARE = 0.25
-"""Slices of volumes shown alone, as the 2D cases of their modality are."""
+_ATTEMPTS = 200
+"""Cases drawn for one sample before the store is declared empty; a slice may show nothing."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +43,12 @@ class Sample:
     targets: NDArray[np.float32]  # (N, R, R) share of the object in each pixel
 
 
-@dataclass(frozen=True)
-class DrawnPrompt:
-    """What the decoder is asked for one object."""
+class SampleSet(Dataset[Sample]):
+    """Endless samples, balanced over (dims, modality) and, within each, over sources and objects.
 
-    edges: tuple[float, float, float, float]
-    context: tuple[float, float]
-    target: NDArray[np.bool_]
-    prior: NDArray[np.bool_] | None
-
-
-class SampleStream(IterableDataset[Sample]):
-    """An endless stream of samples, balanced over (dims, modality) and, within each, over sources
-    and objects."""
+    Sample ``i`` depends on the seed and on ``i`` alone: a run that goes on, with more workers or on
+    more GPUs, sees what it would have seen.
+    """
 
     def __init__(
         self,
@@ -73,39 +57,75 @@ class SampleStream(IterableDataset[Sample]):
         rule: RegionRule,
         regions_per_image: int,
         seed: int,
+        config: SampleConfig | None = None,
     ) -> None:
-        self.cases, self.input_size, self.rule = cases, input_size, rule
+        self.config = config or SampleConfig()
+        wanted = self.config.modalities
+        self.cases = [c for c in cases if not wanted or c.info.modality in wanted]
+        if not self.cases:
+            among = f" of {', '.join(wanted)}" if wanted else ""
+            raise TrainingError(f"store: expected training cases{among}, found none")
+        self.input_size, self.rule = input_size, rule
         self.regions_per_image, self.seed = regions_per_image, seed
-        self.weights = case_weights(cases)
+        self.weights = case_weights(self.cases, self.config)
+        counts = Counter(c.info.modality for c in self.cases if not c.is_volume)
+        self.thin = {m for m, n in counts.items() if n < self.config.synthesis_below}
 
-    def __iter__(self) -> Iterator[Sample]:
-        worker = torch.utils.data.get_worker_info()
-        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
-        while True:
+    def __getitem__(self, index: int) -> Sample:
+        rng = np.random.default_rng([self.seed, index])
+        for _ in range(_ATTEMPTS):
             case = self.cases[rng.choice(len(self.cases), p=self.weights)]
             sample = self.draw(case, rng)
             if sample is not None:
-                yield sample
+                return sample
+        raise TrainingError(f"store: expected objects, found none in {_ATTEMPTS} cases")
 
     def draw(self, case: StoredCase, rng: np.random.Generator) -> Sample | None:
         """A sample of ``case``; None when the slice drawn shows nothing."""
-        if case.is_volume:
-            drawn = draw_slice(case, self.regions_per_image, rng)
-            if drawn is None:
-                return None
-            picture, labels, prompts = drawn
-        else:
-            picture, labels = augment_geometry(np.asarray(case.imgs), np.asarray(case.gts), rng)
-            prompts = draw_objects(labels, self.regions_per_image, rng)
-        if not prompts:
+        drawn = self.draw_picture(case, rng)
+        if drawn is None or not drawn[1]:
             return None
-        picture = augment_intensity(picture, rng)
-        return assemble(picture, prompts, self.input_size, self.rule)
+        picture, prompts = drawn
+        # Random numbers are drawn for options in use only, so that others change no sample.
+        if self.config.corruption and rng.random() < self.config.corruption:
+            picture = corrupt(picture, case.info.modality, rng)
+        return assemble(augment_intensity(picture, rng), prompts, self.input_size, self.rule)
+
+    def draw_picture(
+        self, case: StoredCase, rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], list[DrawnPrompt]] | None:
+        """A picture (H, W, 3) of ``case`` and what is asked about it."""
+        config = self.config
+        if case.is_volume:
+            return draw_slice(case, self.regions_per_image, config.picture_share, rng)
+        picture, labels = augment_geometry(np.asarray(case.imgs), np.asarray(case.gts), rng)
+        thin = config.synthesis > 0 and case.info.modality in self.thin
+        if thin and rng.random() < config.synthesis:
+            picture = synthetic_picture(labels, picture, rng)
+        return picture, draw_objects(labels, self.regions_per_image, rng)
 
 
-def case_weights(cases: list[StoredCase]) -> NDArray[np.float64]:
+def batches(
+    samples: SampleSet, steps: range, per_step: int, workers: int, rank: int = 0, world: int = 1
+) -> Iterator[dict[str, Tensor]]:
+    """The batches of ``steps``; process ``rank`` of ``world`` gets every world-th sample."""
+    indices = [list(range(step * per_step + rank, (step + 1) * per_step, world)) for step in steps]
+    loader: DataLoader[Sample] = DataLoader(
+        samples,
+        batch_sampler=indices,
+        num_workers=workers,
+        collate_fn=collate,
+        prefetch_factor=6 if workers else None,
+    )
+    return iter(loader)
+
+
+def case_weights(
+    cases: Sequence[StoredCase], config: SampleConfig | None = None
+) -> NDArray[np.float64]:
     """Probability of each case: the square root of its stratum's size shared out, first by
     modality, then by source."""
+    config = config or SampleConfig()
     by_modality: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(
         lambda: defaultdict(list)
     )
@@ -114,251 +134,12 @@ def case_weights(cases: list[StoredCase]) -> NDArray[np.float64]:
     weights = np.zeros(len(cases))
     for (dims, modality), sources in by_modality.items():
         count = sum(map(len, sources.values()))
-        share = np.sqrt(count) * MODALITY_BONUS.get(modality, 1.0)
-        share *= VOLUME_BONUS if dims == "3D" else 1.0
+        share = np.sqrt(count) * config.modality_bonus.get(modality, 1.0)
+        share *= config.volume_bonus if dims == "3D" else 1.0
         roots = {s: np.sqrt(len(m)) for s, m in sources.items()}
         for source, members in sources.items():
             weights[members] = share * roots[source] / sum(roots.values()) / len(members)
-    return weights / weights.sum()
-
-
-def draw_objects(
-    labels: NDArray[np.uint16], limit: int, rng: np.random.Generator
-) -> list[DrawnPrompt]:
-    """Boxes as users draw them around up to ``limit`` objects of a picture."""
-    present = np.unique(labels)
-    present = rng.permutation(present[present > 0])[:limit]
-    prompts = []
-    for label in present:
-        target = labels == label
-        edges = mask_edges(target)
-        if edges is not None and target.sum() >= 4:
-            prompts.append(DrawnPrompt(jitter(edges, target.shape, rng), (0.0, 0.0), target, None))
-    return prompts
-
-
-def jitter(
-    edges: tuple[float, float, float, float], shape: tuple[int, ...], rng: np.random.Generator
-) -> tuple[float, float, float, float]:
-    """Half of the boxes stay tight; a fifth have each side moved a little, mostly outward; the
-    rest are loosened by up to 5 % of the image side, however small the object is.
-    """
-    kind = rng.random()
-    if kind < 0.5:
-        return edges
-    x0, y0, x1, y1 = edges
-    height, width = shape[-2:]
-    reach = np.array([0.05 * width, 0.05 * height] * 2)
-    if kind < 0.7:
-        size = np.array([x1 - x0, y1 - y0] * 2)
-        moves = rng.uniform(-0.15, 1.0, 4) * rng.random() * np.minimum(reach, 0.3 * size)
-    else:
-        moves = rng.uniform(0, 1, 4) * min(1.0, rng.uniform(0.2, 1.6)) * reach
-    return (
-        float(np.clip(x0 - moves[0], 0, width - 1)),
-        float(np.clip(y0 - moves[1], 0, height - 1)),
-        float(np.clip(x1 + moves[2], 1, width)),
-        float(np.clip(y1 + moves[3], 1, height)),
-    )
-
-
-def jitter_volume(
-    box: tuple[int, int, int, int, int, int], shape: tuple[int, ...], rng: np.random.Generator
-) -> tuple[int, int, int, int, int, int]:
-    """A volume's box, one time in three loosened in x and y as :func:`jitter` does; z stays."""
-    if rng.random() < 2 / 3:
-        return box
-    height, width = shape[-2:]
-    strength = min(1.0, rng.uniform(0.2, 1.6)) * 0.05
-    left, right = (rng.uniform(0, 1, 2) * strength * width).astype(int)
-    top, bottom = (rng.uniform(0, 1, 2) * strength * height).astype(int)
-    return (
-        max(0, box[0] - int(left)),
-        max(0, box[1] - int(top)),
-        box[2],
-        min(width - 1, box[3] + int(right)),
-        min(height - 1, box[4] + int(bottom)),
-        box[5],
-    )
-
-
-def draw_slice(
-    case: StoredCase, limit: int, rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.uint16], list[DrawnPrompt]] | None:
-    """A slice of a volume with prompts as propagation meets them; None where nothing was drawn."""
-    boxes = volume_boxes(case)
-    ranges = [np.arange(b[2], b[5] + 1) for b in boxes.values()]
-    z = int(rng.choice(np.unique(np.concatenate(ranges))))
-    picture = neighbour_slices(case.imgs, z)
-    picture = picture[..., ::-1] if rng.random() < 0.5 else picture
-    as_picture = rng.random() < PICTURE_SHARE
-    if as_picture:
-        picture = np.repeat(picture[..., 1:2], 3, axis=2)
-    labels = np.asarray(case.gts[z])
-    turn = (rng.random() < 0.5, rng.random() < 0.5, rng.random() < 0.3)
-    present = rng.permutation([k for k, b in boxes.items() if b[2] <= z <= b[5]])[:limit]
-    drawn = [draw_step(case, int(k), z, as_picture, rng) for k in present]
-    prompts = [
-        DrawnPrompt(
-            turned_edges(p.edges, labels.shape, *turn),
-            p.context,
-            turned(p.target, *turn),
-            None if p.prior is None else turned(p.prior, *turn),
-        )
-        for p in drawn
-        if p is not None
-    ]
-    return (turned(picture, *turn), turned(labels, *turn), prompts) if prompts else None
-
-
-def draw_step(
-    case: StoredCase, label: int, z: int, as_picture: bool, rng: np.random.Generator
-) -> DrawnPrompt | None:
-    """One object in one slice, asked for in one of three ways.
-
-    A box of its own as in 2D, the only way where the slice is shown ``as_picture``; the volume's
-    box alone, as in the middle slice; and a step outwards, with a prior.  The prior is a slice up
-    to three nearer to the middle and roughened: from a clean neighbour a model learns to copy it,
-    and then drifts away on its own masks.
-    """
-    box = jitter_volume(volume_boxes(case)[label], case.gts.shape, rng)
-    given = (box[0], box[1], box[3] + 1, box[4] + 1)
-    target = np.asarray(case.gts[z] == label)
-    depth = slice_depth(z, box[2], box[5])
-    kind = rng.random()
-    if as_picture or kind < 0.1:
-        tight = mask_edges(target)
-        return (
-            None
-            if tight is None
-            else DrawnPrompt(jitter(tight, target.shape, rng), (0, 0), target, None)
-        )
-    if kind < 0.4:
-        skip = not target.any() and rng.random() < 0.5
-        return None if skip else DrawnPrompt(given, (1.0, depth), target, None)
-    middle = (box[2] + box[5]) // 2
-    steps = min(int(rng.choice((1, 1, 1, 2, 3))), abs(z - middle))
-    nearer = z - steps if z > middle else z + steps
-    prior = roughen(np.asarray(case.gts[nearer] == label), rng) if steps else np.zeros_like(target)
-    around = mask_edges(prior)
-    if around is None:
-        return DrawnPrompt(given, (1.0, depth), target, None)
-    tracked = inside(around, box)
-    follows = rng.random() < 0.5 and tracked[0] < tracked[2] and tracked[1] < tracked[3]
-    return DrawnPrompt(tracked if follows else given, (1.0, depth), target, prior)
-
-
-_BOXES: dict[str, dict[int, tuple[int, int, int, int, int, int]]] = {}
-
-
-def volume_boxes(case: StoredCase) -> dict[int, tuple[int, int, int, int, int, int]]:
-    """Tight inclusive boxes x_min, y_min, z_min, x_max, y_max, z_max of every label of a volume."""
-    if case.info.file not in _BOXES:
-        found = ndimage.find_objects(np.asarray(case.gts).astype(np.int32))
-        _BOXES[case.info.file] = {
-            label: (x.start, y.start, z.start, x.stop - 1, y.stop - 1, z.stop - 1)
-            for label, where in enumerate(found, 1)
-            if where is not None
-            for z, y, x in [where]
-        }
-    return _BOXES[case.info.file]
-
-
-def inside(
-    edges: tuple[float, float, float, float], box: tuple[int, int, int, int, int, int]
-) -> tuple[float, float, float, float]:
-    """``edges`` clipped to the x and y range of an inclusive volume box."""
-    low_x, low_y = max(edges[0], box[0]), max(edges[1], box[1])
-    return (low_x, low_y, min(edges[2], box[3] + 1), min(edges[3], box[4] + 1))
-
-
-def roughen(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """A mask as a model would have drawn it: its outline smoothed, moved and dented at random."""
-    edges = mask_edges(mask)
-    if edges is None or rng.random() < 0.15:
-        return mask
-    size = max(edges[2] - edges[0], edges[3] - edges[1])
-    reach = int(size / 3) + 3
-    rows = slice(max(0, int(edges[1]) - reach), int(edges[3]) + reach)
-    columns = slice(max(0, int(edges[0]) - reach), int(edges[2]) + reach)
-    part = mask[rows, columns].astype(np.float32)
-    most = 1 + int(0.06 * size)
-    part = np.roll(part, tuple(rng.integers(-most, most + 1, 2)), (0, 1))
-    soft = ndimage.gaussian_filter(part, 0.3 + size * rng.uniform(0.01, 0.08))
-    dents = rng.normal(size=part.shape).astype(np.float32)
-    dents = ndimage.gaussian_filter(dents, 0.5 + size * rng.uniform(0.04, 0.2))
-    dents *= rng.uniform(0, 0.35) / (dents.std() + 1e-6)
-    rough = np.zeros_like(mask)
-    rough[rows, columns] = soft + dents > rng.uniform(0.3, 0.65)
-    return rough
-
-
-def turned(array: NDArray[T], flip_x: bool, flip_y: bool, turn: bool) -> NDArray[T]:
-    """Flipped, then transposed."""
-    array = array[::-1] if flip_y else array
-    array = array[:, ::-1] if flip_x else array
-    return np.swapaxes(array, 0, 1) if turn else array
-
-
-def turned_edges(
-    edges: tuple[float, float, float, float],
-    shape: tuple[int, ...],
-    flip_x: bool,
-    flip_y: bool,
-    turn: bool,
-) -> tuple[float, float, float, float]:
-    """:func:`turned` for edges."""
-    x0, y0, x1, y1 = edges
-    if flip_x:
-        x0, x1 = shape[1] - x1, shape[1] - x0
-    if flip_y:
-        y0, y1 = shape[0] - y1, shape[0] - y0
-    return (y0, x0, y1, x1) if turn else (x0, y0, x1, y1)
-
-
-def augment_geometry(
-    picture: NDArray[np.uint8], labels: NDArray[np.uint16], rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """Flip, and half of the time turn, stretch and zoom (labels by nearest neighbour)."""
-    flips = (rng.random() < 0.5, rng.random() < 0.3, rng.random() < 0.2)
-    picture, labels = turned(picture, *flips), turned(labels, *flips)
-    if rng.random() < 0.5:
-        return picture, labels
-    height, width = labels.shape
-    angle = np.deg2rad(rng.normal(0, 12))
-    zoom = np.exp(rng.normal(0, 0.15, 2) + rng.normal(0, 0.15))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / zoom
-    centre = np.array([width / 2, height / 2])
-    shift = centre - turn @ (centre + rng.normal(0, 0.05, 2) * [width, height])
-    matrix = (turn[0, 0], turn[0, 1], shift[0], turn[1, 0], turn[1, 1], shift[1])
-    moved = Image.fromarray(np.ascontiguousarray(picture)).transform(
-        (width, height), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
-    )
-    named = Image.fromarray(np.ascontiguousarray(labels).astype(np.int32)).transform(
-        (width, height), Image.Transform.AFFINE, matrix, Image.Resampling.NEAREST
-    )
-    return np.asarray(moved), np.asarray(named).astype(np.uint16)
-
-
-def augment_intensity(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Gamma, contrast, brightness, colour cast, grey, inversion, blur and noise, each now and then;
-    0..255."""
-    x = picture.astype(np.float32) / 255
-    if rng.random() < 0.4:
-        x = x ** np.float32(np.exp(rng.normal(0, 0.3)))
-    if rng.random() < 0.5:
-        x = (x - 0.5) * np.float32(rng.uniform(0.7, 1.3)) + np.float32(0.5 + rng.normal(0, 0.08))
-    if rng.random() < 0.25:
-        x = x * rng.uniform(0.85, 1.15, 3).astype(np.float32)
-    if rng.random() < 0.1:
-        x = np.repeat(x.mean(2, keepdims=True), 3, axis=2)
-    if rng.random() < 0.04:
-        x = 1 - x
-    if rng.random() < 0.1:
-        x = ndimage.uniform_filter(x, (3, 3, 1))
-    if rng.random() < 0.15:
-        x = x + rng.normal(0, rng.uniform(0.01, 0.06), x.shape).astype(np.float32)
-    return np.clip(x, 0, 1) * np.float32(255)
+    return np.asarray(weights / weights.sum())
 
 
 def assemble(
@@ -373,7 +154,7 @@ def assemble(
     crops = np.zeros((len(prompts), 4, *side), np.float32)
     targets = np.zeros((len(prompts), *side), np.float32)
     for i, prompt in enumerate(prompts):
-        rect: Rect = tuple(regions[i])  # type: ignore[assignment]
+        rect: Rect = tuple(regions[i])
         crops[i, :3] = np.moveaxis(resample(picture, rect, side), 2, 0)
         targets[i] = resample(prompt.target, rect, side)
         if prompt.prior is not None:

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from tqdm import tqdm
 
+import inference
 from evaluation.metrics import dice, surface_dice
 from inference.modality import modality_of
 from inference.segment import Segmenter
+from training.errors import RecordError
 from training.store import StoredCase
 
 TOLERANCE = 2.0
@@ -131,6 +133,14 @@ def validate(
     ]
 
 
+def mean_scores(bundle: Path, cases: Sequence[StoredCase]) -> dict[str, float]:
+    """DSC of a bundle with tight boxes: mean over modalities of each of 2D and 3D, and ``score``,
+    the mean of those that are there."""
+    summary = accuracy_summary(validate(inference.load(bundle), cases, with_nsd=False))
+    means = {dims: table["mean"]["dsc"] for dims, table in summary.items()}
+    return {**means, "score": float(np.mean(list(means.values())))}
+
+
 def write_accuracy(rows: Iterable[CaseAccuracy], path: Path) -> None:
     """One line a case."""
     with path.open("w", newline="") as file:
@@ -140,6 +150,23 @@ def write_accuracy(rows: Iterable[CaseAccuracy], path: Path) -> None:
             writer.writerow(
                 {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in asdict(row).items()}
             )
+
+
+def read_accuracy(path: Path) -> list[CaseAccuracy]:
+    """What :func:`write_accuracy` wrote.
+
+    Raises:
+        RecordError: a column is missing or no number.
+    """
+    with path.open(newline="") as file:
+        try:
+            return [
+                CaseAccuracy(**{f.name: f.type(row[f.name]) for f in fields(CaseAccuracy)})  # type: ignore[operator]
+                for row in csv.DictReader(file)
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            names = ", ".join(f.name for f in fields(CaseAccuracy))
+            raise RecordError(f"{path}: expected the columns {names}, found: {error!r}") from None
 
 
 def accuracy_summary(rows: Sequence[CaseAccuracy]) -> dict[str, dict[str, dict[str, float]]]:

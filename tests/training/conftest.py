@@ -1,6 +1,7 @@
 """Training needs torch, which the tests' own requirements leave out."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,13 @@ import pytest
 from data_splits.split import SplitCase
 from training.store import read_store, write_store
 
-NEEDS_TORCH = {"test_model.py", "test_samples.py", "test_finetune.py", "test_export.py"}
+NEEDS_TORCH = {
+    f"test_{name}.py"
+    for name in (
+        *("model", "samples", "losses", "finetune", "distill", "experts", "export", "precision"),
+        "main",
+    )
+}
 """Files of tests that import it inside their tests, so that they can be collected without it."""
 
 
@@ -54,3 +61,39 @@ def store(tmp_path: Path) -> Path:
     assert write_store(cases, tmp_path / "store") == 4
     assert [case.is_volume for case in read_store(tmp_path / "store", "train")] == [False, True]
     return tmp_path / "store"
+
+
+TINY = {"input_size": 64, "region_size": 32}
+"""Sizes of a network that takes milliseconds."""
+
+
+@pytest.fixture(scope="session")
+def full_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three ultrasounds and two CT volumes on every side of the split, each a group of its own,
+    with the challenge's names; the last ultrasound may not be redistributed."""
+    folder, rng = tmp_path_factory.mktemp("full"), np.random.default_rng(5)
+    y, x = np.mgrid[:48, :64]
+    z3, y3, x3 = np.mgrid[:7, :32, :32]
+    cases = []
+    for split in ("train", "val", "test"):
+        for i in range(3):
+            disk = (y - 24) ** 2 + (x - 22 - 6 * i) ** 2 <= 100 + 40 * i
+            picture = np.where(disk, 190, 40) + rng.normal(0, 8, disk.shape)
+            picture = np.repeat(picture.clip(0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+            name = f"2DBox_US_{split}{i}"
+            np.savez(folder / f"{name}.npz", imgs=picture, gts=disk.astype(np.uint8))
+            terms = "yes" if i < 2 else "unknown"
+            info = replace(
+                info_of(f"{name}.npz", "2D", split), modality="Ultrasound", redistributable=terms
+            )
+            cases.append((info, folder / f"{name}.npz"))
+        for i in range(2):
+            ball = ((z3 - 3) * 3) ** 2 + (y3 - 15) ** 2 + (x3 - 14 - i) ** 2 <= 90
+            volume = np.where(ball, 180, 30).astype(np.uint8)
+            name = f"3DBox_CT_{split}{i}"
+            np.savez(
+                folder / f"{name}.npz", imgs=volume, gts=ball.astype(np.uint8), spacing=(1, 1, 2)
+            )
+            cases.append((info_of(f"{name}.npz", "3D", split), folder / f"{name}.npz"))
+    write_store(cases, folder / "store")
+    return folder / "store"

@@ -8,6 +8,7 @@ from inference.prompt import RegionRule
 from inference.segment import Prompt as Question
 from inference.segment import Segmenter
 from tests.inference.builders import FakeEngine, bundle_of, spec_of
+from training import augmentation, prompts
 from training.store import read_store
 
 RULE = RegionRule(side=24, margin=0.2, max_aspect=2.0, min_pixels=12.0)
@@ -52,11 +53,11 @@ def test_a_sample_is_what_the_decoder_is_asked(samples, fake_engine, shape, with
         ],
     )
     (asked,) = fake_engine.questions
-    prompts = [
-        samples.DrawnPrompt(edge, context, mask, mask if with_prior else None)
+    drawn = [
+        prompts.DrawnPrompt(edge, context, mask, mask if with_prior else None)
         for edge, context, mask in zip(edges, contexts, masks, strict=True)
     ]
-    sample = samples.assemble(picture.astype(np.float32), prompts, 32, RULE)
+    sample = samples.assemble(picture.astype(np.float32), drawn, 32, RULE)
     np.testing.assert_allclose(sample.image, fake_engine.pictures[0][0], atol=1e-3)
     for name in ("crops", "regions", "boxes", "context"):
         np.testing.assert_allclose(getattr(sample, name), asked[name], atol=1e-3, err_msg=name)
@@ -68,13 +69,13 @@ def test_edges_turn_with_their_mask(samples, turn):
 
     mask = np.zeros((9, 14), bool)
     mask[2:5, 3:11] = True
-    turned = samples.turned(mask, *turn)
-    assert samples.turned_edges(mask_edges(mask), mask.shape, *turn) == mask_edges(turned)
+    turned = augmentation.turned(mask, *turn)
+    assert augmentation.turned_edges(mask_edges(mask), mask.shape, *turn) == mask_edges(turned)
 
 
 def test_jittered_boxes_stay_inside_the_picture_and_keep_an_inside(samples, rng):
     for _ in range(300):
-        x0, y0, x1, y1 = samples.jitter((0.0, 3.0, 20.0, 5.0), (48, 64), rng)
+        x0, y0, x1, y1 = prompts.jitter((0.0, 3.0, 20.0, 5.0), (48, 64), rng)
         assert 0 <= x0 < x1 <= 64 and 0 <= y0 < y1 <= 48
 
 
@@ -82,14 +83,14 @@ def test_a_roughened_mask_stays_near_its_object(samples, rng):
     mask = np.zeros((60, 60), bool)
     mask[20:40, 20:40] = True
     for _ in range(50):
-        rough = samples.roughen(mask, rng)
+        rough = prompts.roughen(mask, rng)
         assert rough.shape == mask.shape and not rough[:8].any() and not rough[:, 52:].any()
         assert (rough & mask).sum() > 100
 
 
 def test_samples_of_pictures_and_volumes_fit_in_one_batch(samples, store):
-    stream = iter(samples.SampleStream(read_store(store, "train"), 64, RULE, 3, seed=0))
-    drawn = [next(stream) for _ in range(12)]
+    drawn_set = samples.SampleSet(read_store(store, "train"), 64, RULE, 3, seed=0)
+    drawn = [drawn_set[i] for i in range(12)]
     assert any(sample.context[:, 0].any() for sample in drawn)
     for sample in drawn:
         assert sample.image.shape == (3, 64, 64)
@@ -101,11 +102,57 @@ def test_samples_of_pictures_and_volumes_fit_in_one_batch(samples, store):
     assert len(batch["image_of_region"]) == len(batch["crops"]) == sum(len(s.crops) for s in drawn)
 
 
-def test_the_same_seed_draws_the_same_samples(samples, store):
-    streams = [iter(samples.SampleStream(read_store(store, "train"), 64, RULE, 3, 7)) for _ in "ab"]
-    for _ in range(4):
-        first, second = (next(stream) for stream in streams)
-        assert np.array_equal(first.crops, second.crops)
+def test_a_sample_depends_on_the_seed_and_its_number_alone(samples, store):
+    cases = read_store(store, "train")
+    first, second, other = (samples.SampleSet(cases, 64, RULE, 3, seed) for seed in (7, 7, 8))
+    there, back = [first[i].crops for i in range(4)], [second[i].crops for i in (3, 2, 1, 0)]
+    assert all(map(np.array_equal, there, back[::-1]))
+    assert not np.array_equal(there[0], there[1])
+    assert not np.array_equal(there[0], other[0].crops)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_two_processes_share_the_samples_of_one(samples, store, workers):
+    drawn = samples.SampleSet(read_store(store, "train"), 64, RULE, 1, seed=1)
+    alone = list(samples.batches(drawn, range(3, 5), 4, workers))
+    halves = [list(samples.batches(drawn, range(3, 5), 4, 0, rank, 2)) for rank in (0, 1)]
+    assert len(alone) == 2
+    for step in range(2):
+        together = np.empty_like(alone[step]["images"].numpy())
+        together[0::2], together[1::2] = (half[step]["images"] for half in halves)
+        assert np.array_equal(alone[step]["images"], together)
+
+
+def test_options_that_are_off_change_no_sample(samples, store):
+    from training.recipe import SampleConfig
+
+    cases = read_store(store, "train")
+    plain = samples.SampleSet(cases, 64, RULE, 1, 3)
+    never = samples.SampleSet(cases, 64, RULE, 1, 3, SampleConfig(synthesis=1.0, synthesis_below=1))
+    spoilt = samples.SampleSet(cases, 64, RULE, 1, 3, SampleConfig(corruption=1.0))
+    for i in range(4):
+        assert np.array_equal(plain[i].crops, never[i].crops)
+        assert not np.array_equal(plain[i].image, spoilt[i].image)
+
+
+def test_only_the_modalities_asked_for_are_drawn(samples, store):
+    from training.errors import TrainingError
+    from training.recipe import SampleConfig
+
+    cases = read_store(store, "train")
+    drawn = samples.SampleSet(cases, 64, RULE, 1, 0, SampleConfig(modalities=("CT",)))
+    assert [case.info.modality for case in drawn.cases] == ["CT"]
+    with pytest.raises(TrainingError, match="expected training cases of PET, found none"):
+        samples.SampleSet(cases, 64, RULE, 1, 0, SampleConfig(modalities=("PET",)))
+
+
+def test_a_store_without_objects_is_reported(samples, store):
+    from training.errors import TrainingError
+
+    drawn = samples.SampleSet(read_store(store, "train")[:1], 64, RULE, 1, 0)
+    drawn.draw = lambda case, rng: None
+    with pytest.raises(TrainingError, match="expected objects, found none"):
+        drawn[0]
 
 
 def test_cases_are_weighted_to_one(samples, store):

@@ -1,0 +1,124 @@
+"""Experts answer only where they win on validation."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from inference.bundle import read_bundle
+from tests.training.conftest import TINY
+from training.errors import TrainingError
+from training.recipe import DeviceConfig, ExpertsConfig, ExportConfig, FinetuneConfig, ModelConfig
+from training.validate import CaseAccuracy
+
+TUNING = FinetuneConfig(
+    steps=2, images_per_step=1, regions_per_image=1, warmup_steps=1, frozen_blocks=-1,
+    decoder_rate=1e-3, device=DeviceConfig(device="cpu", threads=1, workers=0),
+)  # fmt: skip
+
+
+def row(dsc, group="g", modality="CT", dims="3D"):
+    return CaseAccuracy("f", dims, modality, "toy", group, 1, dsc, 0.0, 0.5, 0.0)
+
+
+def judged(before, after, **values):
+    from training.experts import judge
+
+    config = ExpertsConfig(**{"least_gain": 0.01, "least_groups": 2} | values)
+    return judge("volumes", "CT", before, after, config)
+
+
+def test_an_expert_that_wins_is_kept():
+    before = [row(0.5, "a"), row(0.7, "b"), row(0.1, modality="MR")]
+    verdict = judged(before, [row(0.6, "a"), row(0.7, "b"), row(0.0, modality="MR")])
+    assert verdict.kept and (verdict.cases, verdict.groups) == (2, 2)
+    assert (verdict.general_dsc, verdict.expert_dsc) == (0.6, 0.65)
+
+
+@pytest.mark.parametrize(
+    ("after", "values", "reason"),
+    [
+        ([0.505, 0.705], {}, r"gain \+0\.0050, 0\.01 asked for"),
+        ([0.4, 0.7], {}, "loses in 3D"),
+        ([0.9, 0.9], {"least_groups": 3}, "2 validation groups, 3 asked for"),
+    ],
+)
+def test_an_expert_that_does_not_is_refused_with_its_reason(after, values, reason):
+    before = [row(0.5, "a"), row(0.7, "b")]
+    verdict = judged(before, [row(after[0], "a"), row(after[1], "b")], **values)
+    assert not verdict.kept
+    assert re.search(reason, verdict.reason)
+
+
+def test_a_gain_in_pictures_does_not_pay_for_a_loss_in_volumes():
+    before = [row(0.5, "a"), row(0.5, "b", dims="2D")]
+    assert judged(before, [row(0.49, "a"), row(0.9, "b", dims="2D")]).reason == "loses in 3D"
+
+
+def test_a_modality_without_cases_is_refused():
+    verdict = judged([], [], least_groups=1)
+    assert not verdict.kept and verdict.cases == 0
+
+
+@pytest.fixture(scope="module")
+def general(full_store, tmp_path_factory):
+    """A general run of random weights and its bundle, CT on a model with other settings."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    from training.configuration import write_config
+    from training.export import write_bundle
+    from training.model import PromptedSegmenter
+
+    folder = tmp_path_factory.mktemp("general")
+    network = ModelConfig(**TINY)
+    torch.manual_seed(1)
+    weights = PromptedSegmenter(network).state_dict()
+    torch.save({"average": weights, "step": 1}, folder / "last.pt")
+    write_config(replace(TUNING, model=network), folder / "config.toml")
+    export = ExportConfig(round_modalities=("CT",), tolerance=1e-2)
+    write_bundle(weights, network, folder / "bundle", export)
+    return folder
+
+
+def test_experts_are_trained_judged_and_composed(general, full_store, tmp_path, monkeypatch):
+    from training import experts
+
+    monkeypatch.setattr(experts, "ExportConfig", lambda: ExportConfig(tolerance=1e-2))
+    scores = {"general": {"CT": 0.5, "Ultrasound": 0.6}, "expert": {"CT": 0.8, "Ultrasound": 0.5}}
+    judge_bundle = iter(["general", "expert"] * 2)
+
+    def validated(segmenter, cases, with_nsd):
+        who = next(judge_bundle)
+        segmenter.bundle.verify()
+        return [row(scores[who][c.info.modality], c.info.group, c.info.modality, c.info.dims)
+                for c in cases]  # fmt: skip
+
+    monkeypatch.setattr(experts, "validate", validated)
+    config = ExpertsConfig(
+        groups={"volumes": ("CT",), "sound": ("Ultrasound",)}, least_groups=2, finetune=TUNING
+    )
+    out = tmp_path / "out"
+    verdicts = experts.train_experts(
+        full_store, general, general / "bundle", tmp_path / "runs", out, config
+    )
+    assert [(v.modality, v.kept) for v in verdicts] == [("CT", True), ("Ultrasound", False)]
+    bundle = read_bundle(out)
+    bundle.verify()
+    assert bundle.routing["CT"] == "volumes-round" and "Ultrasound" not in bundle.routing
+    expert, before = bundle.models["volumes-round"], read_bundle(general / "bundle").models["round"]
+    assert replace(expert, encoder="", decoder="") == replace(before, encoder="", decoder="")
+    assert expert.decoder == "volumes-decoder.onnx" != before.decoder
+    assert expert.encoder == before.encoder == "encoder.onnx"  # kept, so stored once
+    assert not (out / "sound-decoder.onnx").exists()
+    said = json.loads((out / "bundle.json").read_text())["experts"]
+    assert [v["kept"] for v in said] == [True, False]
+    assert not list(tmp_path.glob(".*"))  # nothing half-written
+
+
+def test_a_modality_has_one_expert(general, full_store, tmp_path):
+    from training.experts import train_experts
+
+    config = ExpertsConfig(groups={"a": ("CT",), "b": ("MR", "CT")})
+    with pytest.raises(TrainingError, match="expected each modality once, found CT twice"):
+        train_experts(full_store, general, general / "bundle", tmp_path, tmp_path / "o", config)

@@ -1,0 +1,82 @@
+"""What a bundle says of itself besides what ``inference/`` reads; how its folder is written."""
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from data_splits.split import read_split
+from training.errors import RecordError
+
+LOG_FILE, CONFIG_FILE = "training_log.jsonl", "training_config.toml"
+"""What a bundle keeps of the run that made it, beside its graphs."""
+
+
+def sources_of(split: Path) -> list[dict[str, Any]]:
+    """Cases of ``split`` with the word train, by (dims, modality, source), with their terms."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    terms: dict[tuple[str, str, str], dict[str, set[str]]] = {}
+    for case in read_split(split):
+        if case.split == "train":
+            counts[case.stratum] += 1
+            known = terms.setdefault(case.stratum, {"licence": set(), "redistributable": set()})
+            known["licence"].add(case.licence)
+            known["redistributable"].add(case.redistributable)
+    return [
+        {
+            "dims": stratum[0],
+            "modality": stratum[1],
+            "source": stratum[2],
+            "cases": counts[stratum],
+            **{key: sorted(values) for key, values in terms[stratum].items()},
+        }
+        for stratum in sorted(counts)
+    ]
+
+
+def graph_digests(folder: Path) -> dict[str, str]:
+    """File to sha256 of every graph, the weights of OpenVINO IR among them."""
+    graphs = (p for p in sorted(folder.iterdir()) if p.suffix in (".onnx", ".xml", ".bin"))
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in graphs}
+
+
+def sources_table(folder: Path) -> str:
+    """Markdown: what a bundle was trained on, one row a source."""
+    training = json.loads((folder / "bundle.json").read_text()).get("training", {})
+    if "sources" not in training:
+        raise RecordError(f"{folder}/bundle.json: training.sources: expected this key")
+    lines = [
+        "| | modality | source | cases | redistributable | terms |",
+        "| --- | --- | --- | ---: | --- | --- |",
+    ]
+    for source in training["sources"]:
+        words = [source["dims"], source["modality"], source["source"], str(source["cases"])]
+        words += ["; ".join(source["redistributable"]), "; ".join(source["licence"])]
+        lines.append("| " + " | ".join(word.replace("|", "/") for word in words) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def record(folder: Path, key: str, value: Any) -> None:
+    """Set a key of ``bundle.json`` that ``inference/`` does not read."""
+    path = folder / "bundle.json"
+    write_json({**json.loads(path.read_text()), key: value}, path)
+
+
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """Write JSON, replacing the file whole."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Move ``new`` to ``folder``; what was there goes only when the new one is complete."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)

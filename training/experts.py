@@ -1,0 +1,184 @@
+"""Data-aware fine-tuning (DAFT, Pfefferle et al., MedSAM on Laptop 2024): the general model tuned
+to groups of modalities, each kept only for the modalities in which it wins on validation.
+
+Both sides of every comparison are exported bundles with the routing that would ship.  Unlike the
+authors, who keep every expert, we ask for a gain and for enough validation groups: with few cases
+an expert mostly learns their sources by heart.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import inference
+from training.bundle_record import graph_digests, replace_folder, write_json
+from training.checkpoint import averaged_weights, best_checkpoint
+from training.errors import TrainingError
+from training.export import run_config, write_bundle
+from training.finetune import finetune
+from training.recipe import ExpertsConfig, ExportConfig
+from training.store import StoredCase, read_store
+from training.validate import CaseAccuracy, validate
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What validation says of an expert in one modality."""
+
+    group: str
+    modality: str
+    cases: int
+    groups: int
+    general_dsc: float
+    expert_dsc: float
+    kept: bool
+    reason: str
+
+
+def judge(
+    group: str,
+    modality: str,
+    general: Sequence[CaseAccuracy],
+    expert: Sequence[CaseAccuracy],
+    config: ExpertsConfig,
+) -> Verdict:
+    """Compare the two on the same cases of ``modality``.
+
+    Scores are means over cases, 2D and 3D apart, then the mean of the two: routing is by modality,
+    so an expert answers for both, and must lose in neither.
+    """
+    pairs = [(g, e) for g, e in zip(general, expert, strict=True) if g.modality == modality]
+    groups = len({g.group for g, _ in pairs})
+    means = {
+        dims: [float(np.mean([pair[i].dsc for pair in pairs if pair[0].dims == dims]))
+               for i in (0, 1)]
+        for dims in sorted({g.dims for g, _ in pairs})
+    }  # fmt: skip
+    before, after = (float(np.mean([m[i] for m in means.values()] or [np.nan])) for i in (0, 1))
+    lost = [dims for dims, (old, new) in means.items() if new < old]
+    if groups < config.least_groups:
+        reason = f"{groups} validation groups, {config.least_groups} asked for"
+    elif lost:
+        reason = f"loses in {' and '.join(lost)}"
+    elif after - before < config.least_gain:
+        reason = f"gain {after - before:+.4f}, {config.least_gain} asked for"
+    else:
+        reason = f"gain {after - before:+.4f}"
+    kept = groups >= config.least_groups and not lost and after - before >= config.least_gain
+    numbers = (round(before, 4), round(after, 4)) if pairs else (float("nan"), float("nan"))
+    return Verdict(group, modality, len(pairs), groups, *numbers, kept, reason)
+
+
+def compose(
+    general: Path, experts: Mapping[str, Path], answers: Mapping[str, Iterable[str]], folder: Path
+) -> None:
+    """A bundle of ``general`` in which ``experts`` (group to bundle) answer for their modalities.
+
+    An expert takes over the settings (thresholds, prior) of the model that answered before; a graph
+    that is byte for byte one of the general model's is not stored twice.
+    """
+    content: dict[str, Any] = json.loads((general / "bundle.json").read_text())
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(general, partial)
+    known = {digest: file for file, digest in content["files"].items()}
+    for group, bundle in experts.items():
+        spec = json.loads((bundle / "bundle.json").read_text())
+        files = {}
+        for part in ("encoder", "decoder"):
+            file = spec["models"]["general"][part]
+            digest = spec["files"][file]
+            if digest not in known:
+                known[digest] = f"{group}-{file}"
+                shutil.copyfile(bundle / file, partial / known[digest])
+            files[part] = known[digest]
+        for modality in answers[group]:
+            before = content["routing"].get(modality, content["routing"]["default"])
+            name = group if before == content["routing"]["default"] else f"{group}-{before}"
+            content["models"][name] = {**content["models"][before], **files}
+            content["routing"][modality] = name
+    content["files"] = graph_digests(partial)
+    write_json(content, partial / "bundle.json")
+    replace_folder(partial, folder)
+
+
+def train_experts(
+    store_dir: Path,
+    general_run: Path,
+    general: Path,
+    run_dir: Path,
+    folder: Path,
+    config: ExpertsConfig,
+) -> list[Verdict]:
+    """Tune, judge and compose; ``folder`` gets the general bundle with the experts that won, and
+    every verdict under ``experts`` in its bundle.json.
+
+    Raises:
+        TrainingError: a modality stands in two groups.
+    """
+    named = [m for modalities in config.groups.values() for m in modalities]
+    twice = sorted({m for m in named if named.count(m) > 1})
+    if twice:
+        raise TrainingError(f"groups: expected each modality once, found {', '.join(twice)} twice")
+    verdicts: list[Verdict] = []
+    bundles: dict[str, Path] = {}
+    cases = read_store(store_dir, "val")
+    for group, modalities in config.groups.items():
+        bundles[group] = tune(store_dir, general_run, run_dir / group, modalities, config)
+        judged = [c for c in cases if c.info.modality in modalities]
+        found = judge_group(group, modalities, general, bundles[group], judged, config)
+        for verdict in found:
+            kept = "kept" if verdict.kept else "refused"
+            log.info("%s, %s: %s, %s", group, verdict.modality, kept, verdict.reason)
+        verdicts += found
+    answers = {g: [v.modality for v in verdicts if v.group == g and v.kept] for g in bundles}
+    kept_bundles = {g: b for g, b in bundles.items() if answers[g]}
+    compose(general, kept_bundles, answers, folder)
+    content = json.loads((folder / "bundle.json").read_text())
+    content["experts"] = [asdict(v) for v in verdicts]
+    write_json(content, folder / "bundle.json")
+    return verdicts
+
+
+def tune(
+    store_dir: Path,
+    general_run: Path,
+    run_dir: Path,
+    modalities: tuple[str, ...],
+    config: ExpertsConfig,
+) -> Path:
+    """One expert, from the general model's averaged weights; returns its bundle."""
+    network = run_config(general_run).model
+    samples = replace(config.finetune.samples, modalities=modalities)
+    tuning = replace(config.finetune, samples=samples, model=network)
+    checkpoint = finetune(store_dir, run_dir, tuning, start_from=best_checkpoint(general_run))
+    checkpoint = best_checkpoint(run_dir) if tuning.validate_every else checkpoint
+    bundle = run_dir / "bundle"
+    shutil.rmtree(bundle, ignore_errors=True)
+    write_bundle(averaged_weights(checkpoint), network, bundle, ExportConfig())
+    return bundle
+
+
+def judge_group(
+    group: str,
+    modalities: tuple[str, ...],
+    general: Path,
+    expert: Path,
+    cases: Sequence[StoredCase],
+    config: ExpertsConfig,
+) -> list[Verdict]:
+    """A verdict for every modality of a group, the expert answering as it would in the bundle."""
+    candidate = expert.with_name("candidate")
+    compose(general, {group: expert}, {group: modalities}, candidate)
+    before, after = (
+        validate(inference.load(folder), cases, with_nsd=False) for folder in (general, candidate)
+    )
+    return [judge(group, modality, before, after, config) for modality in modalities]

@@ -1,0 +1,197 @@
+"""The prompts that a user would draw: boxes around objects of a picture, and the steps of
+propagation through a volume."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from inference.prompt import mask_edges, slice_depth
+from inference.volume import neighbour_slices
+from training.augmentation import turned, turned_edges
+from training.store import StoredCase
+
+
+@dataclass(frozen=True)
+class DrawnPrompt:
+    """What the decoder is asked for one object."""
+
+    edges: tuple[float, float, float, float]
+    context: tuple[float, float]
+    target: NDArray[np.bool_]
+    prior: NDArray[np.bool_] | None
+
+
+def draw_objects(
+    labels: NDArray[np.uint16], limit: int, rng: np.random.Generator
+) -> list[DrawnPrompt]:
+    """Boxes as users draw them around up to ``limit`` objects of a picture."""
+    present = np.unique(labels)
+    present = rng.permutation(present[present > 0])[:limit]
+    prompts = []
+    for label in present:
+        target = labels == label
+        edges = mask_edges(target)
+        if edges is not None and target.sum() >= 4:
+            prompts.append(DrawnPrompt(jitter(edges, target.shape, rng), (0.0, 0.0), target, None))
+    return prompts
+
+
+def jitter(
+    edges: tuple[float, float, float, float], shape: tuple[int, ...], rng: np.random.Generator
+) -> tuple[float, float, float, float]:
+    """Half of the boxes stay tight; a fifth have each side moved a little, mostly outward; the
+    rest are loosened by up to 5 % of the image side, however small the object is.
+    """
+    kind = rng.random()
+    if kind < 0.5:
+        return edges
+    x0, y0, x1, y1 = edges
+    height, width = shape[-2:]
+    reach = np.array([0.05 * width, 0.05 * height] * 2)
+    if kind < 0.7:
+        size = np.array([x1 - x0, y1 - y0] * 2)
+        moves = rng.uniform(-0.15, 1.0, 4) * rng.random() * np.minimum(reach, 0.3 * size)
+    else:
+        moves = rng.uniform(0, 1, 4) * min(1.0, rng.uniform(0.2, 1.6)) * reach
+    return (
+        float(np.clip(x0 - moves[0], 0, width - 1)),
+        float(np.clip(y0 - moves[1], 0, height - 1)),
+        float(np.clip(x1 + moves[2], 1, width)),
+        float(np.clip(y1 + moves[3], 1, height)),
+    )
+
+
+def jitter_volume(
+    box: tuple[int, int, int, int, int, int], shape: tuple[int, ...], rng: np.random.Generator
+) -> tuple[int, int, int, int, int, int]:
+    """A volume's box, one time in three loosened in x and y as :func:`jitter` does; z stays."""
+    if rng.random() < 2 / 3:
+        return box
+    height, width = shape[-2:]
+    strength = min(1.0, rng.uniform(0.2, 1.6)) * 0.05
+    left, right = (rng.uniform(0, 1, 2) * strength * width).astype(int)
+    top, bottom = (rng.uniform(0, 1, 2) * strength * height).astype(int)
+    return (
+        max(0, box[0] - int(left)),
+        max(0, box[1] - int(top)),
+        box[2],
+        min(width - 1, box[3] + int(right)),
+        min(height - 1, box[4] + int(bottom)),
+        box[5],
+    )
+
+
+def draw_slice(
+    case: StoredCase, limit: int, picture_share: float, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], list[DrawnPrompt]] | None:
+    """A slice of a volume with prompts as propagation meets them; None where nothing was drawn.
+
+    ``picture_share`` of the slices are shown alone, as the 2D cases of their modality are; the
+    others with their neighbours as channels.
+    """
+    boxes = volume_boxes(case)
+    ranges = [np.arange(b[2], b[5] + 1) for b in boxes.values()]
+    z = int(rng.choice(np.unique(np.concatenate(ranges))))
+    picture = neighbour_slices(case.imgs, z)
+    picture = picture[..., ::-1] if rng.random() < 0.5 else picture
+    as_picture = rng.random() < picture_share
+    if as_picture:
+        picture = np.repeat(picture[..., 1:2], 3, axis=2)
+    turn = (rng.random() < 0.5, rng.random() < 0.5, rng.random() < 0.3)
+    present = rng.permutation([k for k, b in boxes.items() if b[2] <= z <= b[5]])[:limit]
+    drawn = [draw_step(case, int(k), z, as_picture, rng) for k in present]
+    prompts = [
+        DrawnPrompt(
+            turned_edges(p.edges, case.gts.shape[1:], *turn),
+            p.context,
+            turned(p.target, *turn),
+            None if p.prior is None else turned(p.prior, *turn),
+        )
+        for p in drawn
+        if p is not None
+    ]
+    return (turned(picture, *turn), prompts) if prompts else None
+
+
+def draw_step(
+    case: StoredCase, label: int, z: int, as_picture: bool, rng: np.random.Generator
+) -> DrawnPrompt | None:
+    """One object in one slice, asked for in one of three ways.
+
+    A box of its own as in 2D, the only way where the slice is shown ``as_picture``; the volume's
+    box alone, as in the middle slice; and a step outwards, with a prior.  The prior is a slice up
+    to three nearer to the middle and roughened: from a clean neighbour a model learns to copy it,
+    and then drifts away on its own masks.
+    """
+    box = jitter_volume(volume_boxes(case)[label], case.gts.shape, rng)
+    given = (box[0], box[1], box[3] + 1, box[4] + 1)
+    target = np.asarray(case.gts[z] == label)
+    depth = slice_depth(z, box[2], box[5])
+    kind = rng.random()
+    if as_picture or kind < 0.1:
+        tight = mask_edges(target)
+        return (
+            None
+            if tight is None
+            else DrawnPrompt(jitter(tight, target.shape, rng), (0, 0), target, None)
+        )
+    if kind < 0.4:
+        skip = not target.any() and rng.random() < 0.5
+        return None if skip else DrawnPrompt(given, (1.0, depth), target, None)
+    middle = (box[2] + box[5]) // 2
+    steps = min(int(rng.choice((1, 1, 1, 2, 3))), abs(z - middle))
+    nearer = z - steps if z > middle else z + steps
+    prior = roughen(np.asarray(case.gts[nearer] == label), rng) if steps else np.zeros_like(target)
+    around = mask_edges(prior)
+    if around is None:
+        return DrawnPrompt(given, (1.0, depth), target, None)
+    tracked = inside(around, box)
+    follows = rng.random() < 0.5 and tracked[0] < tracked[2] and tracked[1] < tracked[3]
+    return DrawnPrompt(tracked if follows else given, (1.0, depth), target, prior)
+
+
+_BOXES: dict[str, dict[int, tuple[int, int, int, int, int, int]]] = {}
+
+
+def volume_boxes(case: StoredCase) -> dict[int, tuple[int, int, int, int, int, int]]:
+    """Tight inclusive boxes x_min, y_min, z_min, x_max, y_max, z_max of every label of a volume."""
+    if case.info.file not in _BOXES:
+        found = ndimage.find_objects(np.asarray(case.gts).astype(np.int32))
+        _BOXES[case.info.file] = {
+            label: (x.start, y.start, z.start, x.stop - 1, y.stop - 1, z.stop - 1)
+            for label, where in enumerate(found, 1)
+            if where is not None
+            for z, y, x in [where]
+        }
+    return _BOXES[case.info.file]
+
+
+def inside(
+    edges: tuple[float, float, float, float], box: tuple[int, int, int, int, int, int]
+) -> tuple[float, float, float, float]:
+    """``edges`` clipped to the x and y range of an inclusive volume box."""
+    low_x, low_y = max(edges[0], box[0]), max(edges[1], box[1])
+    return (low_x, low_y, min(edges[2], box[3] + 1), min(edges[3], box[4] + 1))
+
+
+def roughen(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """A mask as a model would have drawn it: its outline smoothed, moved and dented at random."""
+    edges = mask_edges(mask)
+    if edges is None or rng.random() < 0.15:
+        return mask
+    size = max(edges[2] - edges[0], edges[3] - edges[1])
+    reach = int(size / 3) + 3
+    rows = slice(max(0, int(edges[1]) - reach), int(edges[3]) + reach)
+    columns = slice(max(0, int(edges[0]) - reach), int(edges[2]) + reach)
+    part = mask[rows, columns].astype(np.float32)
+    most = 1 + int(0.06 * size)
+    part = np.roll(part, tuple(rng.integers(-most, most + 1, 2)), (0, 1))
+    soft = ndimage.gaussian_filter(part, 0.3 + size * rng.uniform(0.01, 0.08))
+    dents = rng.normal(size=part.shape).astype(np.float32)
+    dents = ndimage.gaussian_filter(dents, 0.5 + size * rng.uniform(0.04, 0.2))
+    dents *= rng.uniform(0, 0.35) / (dents.std() + 1e-6)
+    rough = np.zeros_like(mask)
+    rough[rows, columns] = soft + dents > rng.uniform(0.3, 0.65)
+    return rough

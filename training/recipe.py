@@ -1,0 +1,220 @@
+"""Every choice of every step, as dataclasses: the defaults are the recipe of the model that ships.
+
+``training/configs/*.toml`` holds the same values in files to copy and change;
+:mod:`training.configuration` reads them.  No torch here: ``--help`` needs none.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from inference.prompt import RegionRule
+
+REGION = RegionRule(side=96, margin=0.2, max_aspect=2.0, min_pixels=12.0)
+"""The default model's regions; written into its bundle."""
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """Which cases go into the store."""
+
+    split: str = "data_splits/default.csv"
+    """Written by ``python -m data_splits split``; relative to where the program is run."""
+    sides: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of the default network."""
+
+    input_size: int = 256
+    region_size: int = 96
+    embedding_channels: int = 64
+    stem: int = 32
+    widths: tuple[int, int, int] = (64, 128, 192)
+    iou_head: bool = False
+    """A second output of the decoder: the IoU it expects of its mask."""
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """Which cases are drawn how often, and what is done to their pictures."""
+
+    modalities: tuple[str, ...] = ()
+    """Draw these only; empty: all."""
+    volume_bonus: float = 2.0
+    """A stratum of volumes is drawn this many times more often than one of as many pictures: a
+    volume has many slices."""
+    modality_bonus: Mapping[str, float] = field(
+        default_factory=lambda: {"Fundus": 1.6, "Dermoscopy": 1.4, "PET": 2.0, "OCT": 1.5}
+    )
+    """Modalities drawn more often: those in which validation at step 1,400 was below the inscribed
+    ellipse, whose objects are close to ellipses and forgive the least."""
+    picture_share: float = 0.25
+    """Slices of volumes shown alone, as the 2D cases of their modality are."""
+    corruption: float = 0.0
+    """Share of pictures spoilt as their modality spoils them (:mod:`training.corruption`)."""
+    synthesis: float = 0.0
+    """Share of thin modalities' 2D samples whose picture is made from their labels
+    (:mod:`training.synthesis`)."""
+    synthesis_below: int = 40
+    """A modality is thin with fewer 2D training cases than this."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What the decoder is trained on."""
+
+    kind: Literal["dice-bce", "dice-focal"] = "dice-bce"
+    dice_weight: float = 1.0
+    focal_gamma: float = 2.0
+    """Of Lin et al., arXiv 1708.02002; ``dice-focal`` only."""
+    iou_weight: float = 0.05
+    """Of the squared error of the expected IoU; counts only with ``model.iou_head``."""
+    small_gain: float = 0.0
+    """An object of no extent weighs 1 + this, one of ``small_side`` or more weighs 1."""
+    small_side: float = 24.0
+    """Encoder-input pixels: square root of the box's area."""
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """Where a run computes.  Several GPUs: ``torchrun --nproc-per-node N -m training ...``."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["f32", "bf16", "fp16"] = "f32"
+    """Mixed precision of the forward pass; weights, optimiser and average stay float32."""
+    threads: int = 2
+    workers: int = 1
+    """Processes that draw samples; which samples are drawn does not depend on it."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What every run has."""
+
+    steps: int = 4000
+    images_per_step: int = 12
+    """Over all processes together."""
+    weight_decay: float = 1e-2
+    warmup_steps: int = 200
+    average_decay: float = 0.998
+    seed: int = 1
+    log_every: int = 20
+    checkpoint_every: int = 200
+    device: DeviceConfig = DeviceConfig()
+
+
+@dataclass(frozen=True)
+class FinetuneConfig(RunConfig):
+    """Encoder and decoder on masks; stored beside its checkpoints."""
+
+    regions_per_image: int = 4
+    encoder_rate: float = 3e-4
+    decoder_rate: float = 2e-3
+    frozen_blocks: int = 3
+    """Of the encoder, its stem included; -1 keeps the whole encoder as it is."""
+    validate_every: int = 0
+    """Steps between validations through exported graphs; 0: never."""
+    validate_cases: int = 8
+    """Largest number of validation cases of each (dims, modality)."""
+    model: ModelConfig = ModelConfig()
+    samples: SampleConfig = SampleConfig()
+    loss: LossConfig = LossConfig()
+
+
+@dataclass(frozen=True)
+class DistillConfig(RunConfig):
+    """A teacher's embeddings into the light encoder (stage one of LiteMedSAM, MedficientSAM)."""
+
+    steps: int = 2000
+    rate: float = 1e-3
+    distance: Literal["mse", "cosine"] = "mse"
+    frozen_blocks: int = 0
+    model: ModelConfig = ModelConfig()
+    samples: SampleConfig = SampleConfig()
+
+
+@dataclass(frozen=True)
+class ExpertsConfig:
+    """DAFT (Pfefferle et al., MedSAM on Laptop 2024): one model a modality group where it wins."""
+
+    groups: Mapping[str, tuple[str, ...]] = field(
+        default_factory=lambda: {
+            "skin-eye": ("Dermoscopy", "Fundus"),
+            "x-ray": ("X-Ray", "Mammography"),
+            "volumes": ("CT", "MR", "PET"),
+        }
+    )
+    least_gain: float = 0.01
+    """DSC on validation by which an expert must beat the general model to answer for a
+    modality."""
+    least_groups: int = 5
+    """Validation groups that a modality needs to be decided on."""
+    finetune: FinetuneConfig = FinetuneConfig(
+        steps=400, encoder_rate=1e-4, decoder_rate=5e-4, warmup_steps=40, frozen_blocks=-1, seed=7
+    )
+    """``frozen_blocks = -1``: experts are decoders that share the general encoder's file."""
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """A bundle's settings."""
+
+    name: str = "medsam-laptop-default"
+    version: str = "0.1.0"
+    warm_start: str = "MobileNetV2 of DeepLab v3, PASCAL VOC (Google Coral, Apache-2.0)"
+    """What the run started from, in words for the card."""
+    threshold_2d: float = -0.6
+    threshold_3d: float = 0.0
+    """Chosen on validation, with ``volume.box``: docs/model_card.md has the table."""
+    ellipse_prior: float = 3.0
+    round_modalities: tuple[str, ...] = ("Dermoscopy", "Fundus", "PET")
+    """Where validation gains by a geometric prior; elsewhere it loses."""
+    opset: int = 17
+    """ONNX operators: 16 brought GridSample, 17 is read by every engine of the last years."""
+    format: Literal["onnx", "openvino"] = "onnx"
+    """``openvino`` writes OpenVINO IR; ONNX Runtime cannot run such a bundle."""
+    tolerance: float = 1e-4
+    """Largest relative difference between torch and the exported graphs."""
+    compared_cases: int = 12
+    """Validation cases on which torch and the graphs are compared."""
+
+
+@dataclass(frozen=True)
+class QuantiseConfig:
+    """INT8 by NNCF (accuracy-aware: layers are turned back until the drop is small enough)."""
+
+    max_drop: float = 0.003
+    """DSC on regions that one graph may lose."""
+    max_reverted: int = 10
+    """Layers of one graph that may be turned back to float32."""
+    calibration_cases: int = 100
+    validation_cases: int = 40
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ValidateConfig:
+    """Which cases, which boxes."""
+
+    on: Literal["val", "test"] = "val"
+    dims: tuple[str, ...] = ("2D", "3D")
+    loosen: float = 0.0
+    """Move box sides outward by up to this share of the image side; 0: tight."""
+    seed: int = 0
+    """Of the loosening."""
+    precision: Literal["f32", "bf16"] = "f32"
+    engine: Literal["openvino", "onnxruntime"] = "openvino"
+
+
+@dataclass(frozen=True)
+class CardConfig:
+    """What the model card shows."""
+
+    resamples: int = 2000
+    """Of the bootstrap over groups."""
+    level: float = 0.95
+    seed: int = 0
+    failures: int = 8
+    """Worst cases that are listed."""
