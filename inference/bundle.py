@@ -238,7 +238,7 @@ _WORDS = {
     "resize": get_args(Resize),
     "interpolation": ("antialias", *get_args(LibraryResize)),
     "label_type": ("as-needed", "uint8"),
-    "box_scaling": ("float", "truncated"),
+    "box_scaling": ("float", "truncated", "resized"),
     "upsampling": ("direct", "through-input"),
     "interpolate": ("logits", "probabilities"),
     "next_box": ("mask", "resized-label"),

@@ -102,6 +102,11 @@ def sample_mask(mask: Mask, rect: Rect, size: tuple[int, int]) -> NDArray[np.flo
     return resample(framed, (x0 - left, y0 - top, x1 - left, y1 - top), size)
 
 
+def as_label_type(labels: NDArray[np.unsignedinteger], kind: str) -> NDArray[np.unsignedinteger]:
+    """Labels as they are, or as ``uint8``, where 256 becomes 0 (``challenge.md`` B2)."""
+    return labels.astype(np.uint8) if kind == "uint8" else labels
+
+
 def paint(labels: NDArray[np.unsignedinteger], mask: Mask, label: int) -> None:
     """Write ``label`` where ``mask`` is set, in place, except over larger labels.
 

@@ -76,8 +76,8 @@ class Frame:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Input pixels for one picture pixel along x and y as SAM scales boxes: where the aspect
-        ratio is kept, by the longest side, not by the rounded size of the resized picture."""
+        """Input pixels for one picture pixel along x and y: where the aspect ratio is kept, by the
+        longest side, not by the rounded size of the resized picture."""
         if self.stretched:
             return self.side / self.width, self.side / self.height
         scale = self.side / max(self.height, self.width)

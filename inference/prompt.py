@@ -34,8 +34,11 @@ class RegionRule:
 class SamRule:
     """How a SAM decoder is asked about a box, and how its logits become a mask."""
 
-    box_scaling: Literal["float", "truncated"] = "float"
-    """To the encoder's input as it comes out, or cut to whole pixels (``challenge.md`` B3)."""
+    box_scaling: Literal["float", "truncated", "resized"] = "float"
+    """To the encoder's input by the longest side, as it comes out or cut to whole pixels
+    (``challenge.md`` B3); ``resized``: by the rounded size of the resized picture (SAM's own)."""
+    box_offset: float = 0.5
+    """Added to every coordinate before the decoder sees it: a pixel's centre."""
     upsampling: Literal["direct", "through-input"] = "direct"
     """From the logits' grid to the picture at once, or to the encoder's input first."""
     interpolate: Literal["logits", "probabilities"] = "logits"

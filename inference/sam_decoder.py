@@ -1,8 +1,7 @@
 """Decoders of SAM's kind: a whole-picture embedding and a box in, 256 x 256 logits out.
 
-Boxes are whole pixels, both ends inclusive, scaled to the encoder's input; what a system adds to
-them (SAM: half a pixel) is in its graph.  Logits cover the encoder's whole square input, padding
-included.
+Boxes are whole pixels, both ends inclusive, scaled to the encoder's input, plus an offset (SAM:
+half a pixel).  Logits cover the whole square input of the encoder, padding included.
 """
 
 from collections.abc import Sequence
@@ -31,7 +30,8 @@ class SamDecoder:
         frame = embedding.frame
         filled = [*prompts, *[prompts[-1]] * (self.spec.boxes_at_once - len(prompts))]
         boxes = [p.input_box or input_box(p.edges, frame, self.rule) for p in filled]
-        inputs = {"embedding": embedding.values, "boxes": np.array(boxes, dtype=np.float32)}
+        placed = np.array(boxes, dtype=np.float32) + np.float32(self.rule.box_offset)
+        inputs = {"embedding": embedding.values, "boxes": placed}
         logits = graph.run(inputs)
         return [self._mask(logits[i], frame, p) for i, p in enumerate(prompts)]
 
@@ -42,13 +42,20 @@ class SamDecoder:
 
 
 def input_box(edges: Rect, frame: Frame, rule: SamRule) -> Rect:
-    """A box given by its edges in picture pixels as the decoder takes it."""
-    sx, sy = frame.scale
+    """A box given by its edges in picture pixels, first and last pixels in the encoder's input."""
+    sx, sy = box_scale(frame, rule)
     scaled = (edges[0] * sx, edges[1] * sy, (edges[2] - 1) * sx, (edges[3] - 1) * sy)
     if rule.box_scaling == "truncated":
         x0, y0, x1, y1 = (float(int(value)) for value in scaled)
         return (x0, y0, x1, y1)
     return scaled
+
+
+def box_scale(frame: Frame, rule: SamRule) -> tuple[float, float]:
+    """Input pixels for one picture pixel along x and y, as the system scales its boxes."""
+    if rule.box_scaling == "resized":
+        return frame.columns / frame.width, frame.rows / frame.height
+    return frame.scale
 
 
 def draw_whole(logits: Array, frame: Frame, rule: SamRule, threshold: float) -> Mask:

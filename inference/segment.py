@@ -13,7 +13,7 @@ from inference.decoder import Embedding, Prompt, make_decoder
 from inference.engine import EngineSettings, Graph, compile_graph
 from inference.errors import CaseError
 from inference.modality import UNKNOWN
-from inference.postprocess import Mask, paint
+from inference.postprocess import Mask, as_label_type, paint
 from inference.preprocess import Frame, encoder_input
 from inference.prompt import box_edges
 
@@ -112,7 +112,7 @@ def answer_image(
         prompts.append(Prompt((x0, y0, x1, y1), keep))
     for label, mask in enumerate(model.answer(embedding, prompts), 1):
         paint(labels, mask, label)
-    return labels
+    return as_label_type(labels, model.spec.label_type)
 
 
 class Segmenter:
@@ -124,9 +124,9 @@ class Segmenter:
         self._models: dict[str, Model] = {}
         self._compiled: dict[tuple[str, int], Graph] = {}
 
-    def model(self, modality: str = UNKNOWN) -> Model:
+    def model(self, modality: str = UNKNOWN, is_volume: bool = False) -> Model:
         """The model that answers for ``modality``; others of the bundle are never loaded."""
-        name = self.bundle.model_for(modality)
+        name = self.bundle.model_for(modality, is_volume)
         if name not in self._models:
             self._models[name] = Model(self.bundle, name, self.settings, self._compiled)
         return self._models[name]
@@ -170,7 +170,7 @@ class Segmenter:
         """Labels of a checked case, shaped like its picture; without boxes nothing is encoded."""
         if len(case.boxes) == 0:
             return np.zeros(case.image.shape if case.is_volume else case.image.shape[:2], np.uint8)
-        model = self.model(modality)
+        model = self.model(modality, case.is_volume)
         if not case.is_volume:
             return answer_image(model, model.embed(case.image), case.boxes)
         from inference.volume import answer_volume

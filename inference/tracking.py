@@ -13,7 +13,7 @@ from inference.postprocess import Mask
 from inference.preprocess import Frame
 from inference.prompt import SamRule, mask_edges, middle_slice, slice_depth
 from inference.resample import Rect
-from inference.sam_decoder import input_box
+from inference.sam_decoder import box_scale, input_box
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class SamTracking:
         edges = prior.edges
         if edges is None:
             return None
-        sx, sy = self._frame.scale
+        sx, sy = box_scale(self._frame, self._rule)
         return (edges[0] * sx, edges[1] * sy, (edges[2] - 1) * sx, (edges[3] - 1) * sy)
 
     def _label_box(self, prior: Mask, label: int) -> Rect | None:

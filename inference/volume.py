@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from inference.case import label_type
 from inference.decoder import Embedding, Prompt
-from inference.postprocess import Mask, paint
+from inference.postprocess import Mask, as_label_type, paint
 from inference.progress import Progress
 from inference.resample import Rect
 from inference.segment import Model
@@ -182,5 +182,7 @@ def answer_volume(
     if rule.embeddings == "last-encoded":
         from inference.aliased_walk import AliasedWalk
 
-        return AliasedWalk(model, volume, tracks).run()
-    return VolumeWalk(model, volume, tracks).run()
+        labels = AliasedWalk(model, volume, tracks).run()
+    else:
+        labels = VolumeWalk(model, volume, tracks).run()
+    return as_label_type(labels, model.spec.label_type)
