@@ -14,6 +14,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -86,25 +88,61 @@ def probe(model: Any, side: int, work: Path) -> None:
 # --- stand-ins ----------------------------------------------------------------------------------
 
 
+STAND_INS = ("torchvision", "timm", "matplotlib", "pandas", "monai", "wandb", "hydra", "rootutils")
+"""Packages that the programs import without need; each of their modules has every name."""
+
+
+TRAINING = "src.models.efficientvit.apps"
+"""MedficientSAM's copy of EfficientViT's training code, which its networks import."""
+
+
+class Idle:
+    """An object that does nothing, and a class to inherit from."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        return MagicMock(name=name)
+
+
+class StandIn(ModuleType):
+    """A module in which everything exists and does nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (Idle,), {}) if name[0].isupper() else MagicMock(name=name)
+
+
+class StandInFinder(MetaPathFinder, Loader):
+    """Imports :data:`STAND_INS` and everything below them."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """See :class:`importlib.abc.MetaPathFinder`."""
+        if fullname.split(".")[0] not in STAND_INS and not fullname.startswith(TRAINING):
+            return None
+        return ModuleSpec(fullname, self, is_package=True)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """See :class:`importlib.abc.Loader`."""
+        module = StandIn(spec.name)
+        if spec.name.startswith("timm"):
+            vars(module).update(timm_parts())
+        if spec.name == "matplotlib.pyplot":
+            module.subplots = lambda *_, **__: (MagicMock(), [MagicMock(), MagicMock()])  # type: ignore[attr-defined]
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """See :class:`importlib.abc.Loader`."""
+
+
 def stand_in() -> None:
-    """Modules that the programs import without need."""
-    names = ("torchvision", "matplotlib", "pandas", "monai", "wandb", "hydra", "rootutils")
-    inner = (
-        *("torchvision.transforms", "torchvision.transforms.functional", "torchvision.ops"),
-        *("torchvision.transforms.v2", "torchvision.ops.boxes", "matplotlib.pyplot"),
-    )
-    for name in (*names, *inner):
-        sys.modules.setdefault(name, MagicMock(name=name))
-    pyplot = sys.modules["matplotlib.pyplot"]
-    pyplot.subplots.return_value = (MagicMock(), [MagicMock(), MagicMock()])  # type: ignore[attr-defined]
-    sys.modules["matplotlib"].pyplot = pyplot  # type: ignore[attr-defined]
-    for name, values in timm_parts().items():
-        module = ModuleType(name)
-        vars(module).update(values)
-        sys.modules.setdefault(name, module)
+    """Take the place of those packages whether they are installed or not."""
+    sys.meta_path.insert(0, StandInFinder())
 
 
-def timm_parts() -> dict[str, dict[str, Any]]:
+def timm_parts() -> dict[str, Any]:
     """The few names of timm that the networks are built of; DropPath does nothing here."""
 
     class Excite(nn.Module):
@@ -126,20 +164,13 @@ def timm_parts() -> dict[str, dict[str, Any]]:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x
 
-    layers = {
+    register: Callable[[Any], Any] = lambda f: f  # noqa: E731
+    return {
         "DropPath": DropPath,
         "SqueezeExcite": Excite,
         "to_2tuple": lambda x: x if isinstance(x, tuple) else (x, x),
         "trunc_normal_": nn.init.trunc_normal_,
-    }
-    register: Callable[[Any], Any] = lambda f: f  # noqa: E731
-    return {
-        "timm": {},
-        "timm.layers": layers,
-        "timm.models": {"create_model": None},
-        "timm.models.layers": layers,
-        "timm.models.registry": {"register_model": register},
-        "timm.models.vision_transformer": {"trunc_normal_": nn.init.trunc_normal_},
+        "register_model": register,
     }
 
 
