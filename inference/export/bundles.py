@@ -65,8 +65,7 @@ class _OtherShapes(Mapping[str, Shapes]):
     """Shapes of every architecture, built only when a message needs them."""
 
     def __getitem__(self, name: str) -> Shapes:
-        with torch.device("meta"):
-            return shapes_of(ARCHITECTURES[name].network())
+        return shapes_of(ARCHITECTURES[name].network())
 
     def __iter__(self) -> Iterator[str]:
         return iter(ARCHITECTURES)
