@@ -87,19 +87,11 @@ class ModelSpec:
     label_type: Literal["as-needed", "uint8"] = "as-needed"
     """Type of the labels: the smallest that holds them all, or 8 bits, where label 256 is 0
     (``challenge.md`` B2)."""
-    scribble_decoder: str | None = None
-    """SAM: the decoder that takes a picture of strokes as its mask prompt in place of a box."""
     volume: VolumeRule = VolumeRule()
 
     def threshold_of(self, in_volume: bool) -> float:
         """The logit above which a pixel belongs to the object."""
         return self.volume.threshold if in_volume else self.threshold
-
-    @property
-    def graphs(self) -> tuple[str, ...]:
-        """Every graph file of the model."""
-        extra = () if self.scribble_decoder is None else (self.scribble_decoder,)
-        return (self.encoder, self.decoder, *extra)
 
 
 @dataclass(frozen=True)
@@ -221,7 +213,7 @@ def _check(bundle: Bundle, path: Path) -> None:
             known = sorted(bundle.models)
             raise BundleError(f"{path}: routing.{modality}: expected one of {known}, found {model}")
     for spec in bundle.models.values():
-        for file in spec.graphs:
+        for file in (spec.encoder, spec.decoder):
             if file not in bundle.sha256:
                 raise BundleError(f"{path}: files: expected the digest of {file}")
             if not bundle.graph(file).is_file():
@@ -307,10 +299,6 @@ def _value(key: str, value: Any, annotation: Any, where: str) -> Any:
         if key == "std" and 0 in value:
             raise BundleError(f"{where}: expected numbers other than 0, found {value!r}")
         return tuple(float(v) for v in value)
-    if key == "scribble_decoder":
-        if not (value is None or isinstance(value, str)):
-            raise BundleError(f"{where}: expected a file or null, found {value!r}")
-        return value
     fits = _is_number(value) if annotation is float else type(value) is annotation
     if not fits:
         raise BundleError(f"{where}: expected {annotation.__name__}, found {value!r}")

@@ -33,8 +33,6 @@ class Prompt:
     input_box: Rect | None = None
     """SAM decoders: the box as the decoder takes it, where the walk through a volume worked it out
     in the encoder's own pixels; None: worked out from ``edges``."""
-    scribble: NDArray[np.float32] | None = None
-    """SAM decoders: (H, W) strokes in picture pixels that take the box's place."""
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,7 @@ from inference.export.checkpoints import Tensors, read_checkpoint
 from inference.export.errors import ExportError
 from inference.export.graphs import check_graph, write_graph
 from inference.export.matching import Shapes, load_strictly, shapes_of
-from inference.export.networks.sam_parts import (
-    SamDecoderGraph,
-    SamModel,
-    ScribbleDecoderGraph,
-)
+from inference.export.networks.sam_parts import SamDecoderGraph, SamModel
 
 SCHEMA = 2
 VERSION = "1"
@@ -48,7 +44,9 @@ def export_bundle(name: str, checkpoint: Path, folder: Path, fidelity: str = "co
         for expert, path, kind in _experts(name, architecture, checkpoint):
             model = load_model(kind, path)
             spec = bundle.models[expert]
-            for file, (module, inputs) in _graphs(model, kind, spec.graphs).items():
+            for file, (module, inputs) in _graphs(
+                model, kind, (spec.encoder, spec.decoder)
+            ).items():
                 check_graph(bundle, file, module, inputs)
 
 
@@ -107,11 +105,11 @@ def _export_model(kind: str, path: Path, folder: Path, expert: str) -> dict[str,
     architecture = ARCHITECTURES[kind]
     model = load_model(kind, path)
     start = "" if expert == "general" else f"{expert}_"
-    files = tuple(f"{start}{part}.onnx" for part in ("encoder", "decoder", "scribble"))
+    files = tuple(f"{start}{part}.onnx" for part in ("encoder", "decoder"))
     for file, (module, inputs) in _graphs(model, kind, files).items():
         output = "embedding" if "image" in inputs else "logits"
         write_graph(module, inputs, folder / file, output)
-    entry = {"encoder": files[0], "decoder": files[1], "scribble_decoder": files[2]}
+    entry = {"encoder": files[0], "decoder": files[1]}
     published = {"published": dict(architecture.published)} if architecture.published else {}
     return {**entry, **architecture.rules, **published}
 
@@ -125,14 +123,9 @@ def _graphs(
     image = torch.rand(1, 3, side, side, generator=random)
     embedding = torch.randn(1, 256, 64, 64, generator=random)
     box = torch.tensor([[0.2, 0.3, 0.7, 0.6]]) * side
-    strokes = (torch.rand(1, 1, 256, 256, generator=random) > 0.9).float()
     return {
         files[0]: (model.image_encoder, {"image": image}),
         files[1]: (SamDecoderGraph(model, side).eval(), {"embedding": embedding, "boxes": box}),
-        files[2]: (
-            ScribbleDecoderGraph(model, side).eval(),
-            {"embedding": embedding, "scribble": strokes},
-        ),
     }
 
 

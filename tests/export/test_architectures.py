@@ -9,7 +9,7 @@ from inference.bundle import ModelSpec, _fill, _with_fidelity
 from inference.export.architectures import ARCHITECTURES
 from inference.export.matching import compare, recommend, shapes_of
 from inference.export.networks.efficientvit_sam import EfficientVitSamEncoder
-from inference.export.networks.sam_parts import SamDecoderGraph, ScribbleDecoderGraph
+from inference.export.networks.sam_parts import SamDecoderGraph
 
 PUBLISHED = {
     "litemedsam": (435, 9_791_300, 5_726_740, "705d0648240419f9"),
@@ -98,12 +98,7 @@ def test_the_graph_of_a_decoder_answers_as_the_modules_do(networks, name):
         sparse, dense = prompts(points=None, boxes=box, masks=None)
         expected, _ = decoder(embedding, prompts.get_dense_pe(), sparse, dense, False)
         found = SamDecoderGraph(network, side)(embedding, box + 0.5)
-        strokes = (torch.rand(1, 1, 256, 256) > 0.9).float()
-        sparse, dense = prompts(points=None, boxes=None, masks=strokes)
-        with_strokes, _ = decoder(embedding, prompts.get_dense_pe(), sparse, dense, False)
-        scribbled = ScribbleDecoderGraph(network, side)(embedding, strokes)
     assert torch.allclose(found, expected[:, 0], atol=1e-5)
-    assert torch.allclose(scribbled, with_strokes[:, 0], atol=1e-5)
 
 
 def test_a_wrong_checkpoint_is_told_where_it_belongs(networks):

@@ -76,10 +76,8 @@ class SamDecoderGraph(nn.Module):
         points = boxes.reshape(1, 2, 2) / self.side
         angles = 2 * torch.pi * ((2 * points - 1) @ self.frequencies)
         prompt = torch.cat([torch.sin(angles), torch.cos(angles)], dim=-1) + self.corners
-        return self.masks(embedding + self.no_mask, torch.cat([self.tokens, prompt], dim=1))
-
-    def masks(self, source: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Logits of mask token 0 from the prompted embedding and all tokens."""
+        tokens = torch.cat([self.tokens, prompt], dim=1)
+        source = embedding + self.no_mask
         answered, pixels = self.decoder.transformer(source, self.position, tokens)
         pixels = pixels.transpose(1, 2).reshape(1, CHANNELS, GRID, GRID)
         upscaled = self.decoder.output_upscaling(pixels)  # (1, 32, 256, 256)
@@ -87,15 +85,3 @@ class SamDecoderGraph(nn.Module):
         side = upscaled.shape[-1]
         logits: torch.Tensor = weights[:, None] @ upscaled.flatten(2)
         return logits.reshape(1, side, side)
-
-
-class ScribbleDecoderGraph(SamDecoderGraph):
-    """The same with strokes (1, 1, 256, 256) as the mask prompt and no box."""
-
-    def __init__(self, model: SamModel, input_size: int) -> None:
-        super().__init__(model, input_size)
-        self.downscaling = model.prompt_encoder.mask_downscaling
-
-    def forward(self, embedding: torch.Tensor, scribble: torch.Tensor) -> torch.Tensor:
-        """Logits (1, 256, 256)."""
-        return self.masks(embedding + self.downscaling(scribble), self.tokens)
