@@ -9,8 +9,9 @@ from inference.postprocess import Mask, cut_mask
 from inference.preprocess import Frame
 from inference.prompt import SamRule
 from inference.sam_decoder import bilinear_weights, draw_whole, input_box
+from inference.sam_tracking import SamTracking
 from inference.segment import Segmenter
-from inference.tracking import SamTracking, make_tracks
+from inference.tracking import make_tracks
 from tests.inference.builders import FakeEngine, bundle_of, spec_of
 
 PLAIN = SamRule(box_offset=0.0)
