@@ -108,3 +108,12 @@ def test_a_wrong_checkpoint_is_told_where_it_belongs(networks):
     assert not difference.fits and "not known (image_encoder.backbone" in str(difference)
     advice = recommend(found, "medficientsam-l0", difference.shared, shapes)
     assert advice == "; medficientsam-l1 fits better (100% of the tensors)"
+
+
+def test_daft_sends_every_modality_to_its_expert():
+    first, last = ARCHITECTURES["daft-2024"].routing, ARCHITECTURES["daft"].routing
+    assert (first["CT"], first["MR"], first["PET"], first["Ultrasound"]) == (
+        *("CT", "3D", "3D", "lite_medsam"),
+    )
+    assert (last["CT"], last["Ultrasound"], last["3D"]) == ("3D", "US", "3D")
+    assert (first["default"], last["default"]) == ("lite_medsam", "general")

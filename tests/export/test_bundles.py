@@ -32,11 +32,14 @@ def small():
 
 @pytest.fixture
 def systems(monkeypatch):
-    """litemedsam and daft-2024 with the small encoder."""
+    """litemedsam, and daft-2024 with two experts only, with the small encoder."""
     made = {
         name: dataclasses.replace(ARCHITECTURES[name], network=small)
         for name in ("litemedsam", "daft-2024")
     }
+    # experts: CT of DAFT's own network, lite_medsam of LiteMedSAM's
+    routing = {"CT": "CT", "default": "lite_medsam"}
+    made["daft-2024"] = dataclasses.replace(made["daft-2024"], routing=routing)
     monkeypatch.setattr(bundles, "ARCHITECTURES", made)
     return made
 
@@ -77,14 +80,17 @@ def test_a_routed_bundle_loads_only_the_experts_it_needs(systems, checkpoint, tm
     assert set(segmenter.bundle.models) == experts
     segmenter.segment(np.zeros((40, 40), np.uint8), [[3, 3, 20, 20]], "Ultrasound")
     assert set(segmenter._models) == {"lite_medsam"}
-    assert segmenter.bundle.model_for("PET") == segmenter.bundle.model_for("MR") == "3D"
+    assert {file for file, _ in segmenter._compiled} == {
+        "lite_medsam_encoder.onnx",
+        "lite_medsam_decoder.onnx",
+    }
 
 
 def test_a_missing_expert_is_named(systems, checkpoint, tmp_path, capsys):
     (tmp_path / "experts").mkdir()
     words = ("daft-2024", "--checkpoint", tmp_path / "experts", "--out", tmp_path / "b")
     assert run(*words) == 2
-    assert "experts: expected 3D.pth" in capsys.readouterr().err
+    assert "experts: expected CT.pth" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
 
 
