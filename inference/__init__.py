@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from os import PathLike
 
+    from inference.bundle import Fidelity
     from inference.engine import EngineName, Precision
     from inference.segment import Segmenter
 
@@ -28,6 +29,7 @@ def load(
     precision: Precision = "f32",
     threads: int = 0,
     cache_dir: str | PathLike[str] | None = None,
+    fidelity: Fidelity | None = None,
 ) -> Segmenter:
     """Load a model bundle (default: the one that ships) to segment any number of pictures and
     volumes.
@@ -38,6 +40,8 @@ def load(
         precision: ``f32`` or ``bf16`` (OpenVINO on a processor with bf16).
         threads: 0 for as many as the process may use.
         cache_dir: keeps compiled graphs from one process to the next; None keeps none.
+        fidelity: ``corrected`` or ``published`` (docs/challenge_models.md); None: as the bundle
+            says.
     Raises:
         BundleError, EngineError: see :mod:`inference.errors`.
     """
@@ -50,4 +54,5 @@ def load(
     settings = EngineSettings(
         engine, precision, threads, None if cache_dir is None else Path(cache_dir)
     )
-    return Segmenter(read_bundle(DEFAULT_BUNDLE if bundle is None else Path(bundle)), settings)
+    folder = DEFAULT_BUNDLE if bundle is None else Path(bundle)
+    return Segmenter(read_bundle(folder, fidelity), settings)

@@ -62,6 +62,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="arithmetic; bf16 is for openvino on a processor that has it (default: %(default)s)",
     )  # fmt: skip
     model.add_argument(
+        "--fidelity", choices=("corrected", "published"), default=None,
+        help="published: as the model's team released it, known defects included"
+        " (default: as the bundle says, else corrected)",
+    )  # fmt: skip
+    model.add_argument(
         "--threads", type=int, default=0, metavar="N",
         help="default: as many as the container or process may use",
     )  # fmt: skip
@@ -93,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
             raise UsageError(f"--threads: expected 0 or more, found {args.threads}")
         cache = None if args.cache is None else Path(args.cache)
         settings = EngineSettings(args.engine, args.precision, args.threads, cache)
-        segmenter = Segmenter(read_bundle(Path(args.model)), settings)
+        segmenter = Segmenter(read_bundle(Path(args.model), args.fidelity), settings)
         if args.compile_only:
             return compile_all(segmenter)
         inputs = input_folder(args.input)

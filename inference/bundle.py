@@ -14,14 +14,21 @@ from typing import Any, Literal, TypeVar, get_args
 
 from inference.errors import BundleError
 from inference.modality import UNKNOWN
-from inference.preprocess import Normalisation, Resize
-from inference.prompt import RegionRule
+from inference.preprocess import Interpolation, LibraryResize, Normalisation, Resize
+from inference.prompt import RegionRule, SamRule
 
-SCHEMA = 1
-"""Version of the layout of bundle.json that this package reads."""
+SCHEMAS = (1, 2)
+"""Versions of the layout of bundle.json that this package reads; 2 added SAM decoders and the
+``published`` rules."""
+
+Fidelity = Literal["corrected", "published"]
+"""``published`` applies each model's ``published`` rules: the system as its team released it, known
+defects included; ``corrected`` does not."""
 
 DEFAULT_BUNDLE = Path(__file__).parent / "bundle"
 """The bundle that ships."""
+
+ZRange = Literal["closed", "without-last", "inner"]
 
 T = TypeVar("T")
 
@@ -40,6 +47,12 @@ class VolumeRule:
     box_growth: float = 0.0
     """Pixels of the encoder's input by which the box around the last slice's mask is grown before
     the next slice."""
+    z_range: ZRange = "closed"
+    """Which slices of a box are answered: z_min to z_max, both; without z_max; without either
+    (``challenge.md`` B1).  The middle slice always is."""
+    embeddings: Literal["own", "last-encoded"] = "own"
+    """A slice that was encoded before is answered from its own embedding, or from the one that was
+    encoded last (B6); the latter walks box by box."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,7 @@ class ModelSpec:
     decoder: str
     input_size: int
     resize: Resize = "longest-side"
+    interpolation: Interpolation = "antialias"
     normalisation: Normalisation = Normalisation()
     box_frame: Literal["edges", "inclusive"] = "edges"
     """Whether the decoder's boxes are edges (x_max + 1) or the inclusive numbers as given, scaled
@@ -58,6 +72,8 @@ class ModelSpec:
     """Set: the decoder answers in a region around each box and takes ``crops``, ``regions`` and
     ``context`` besides ``embedding`` and ``boxes``.  None: its logits cover the encoder's whole
     input, as SAM's do."""
+    sam: SamRule | None = None
+    """Set: a decoder of SAM's kind, see :mod:`inference.sam_decoder`."""
     boxes_at_once: int = 1
     """Boxes in one run of the decoder; graphs are compiled for exactly so many, which makes the
     first run cheap."""
@@ -67,8 +83,15 @@ class ModelSpec:
     """2D: added to the logits in the middle of the box, falling to 0 on the inscribed ellipse and
     to minus this outside; for modalities whose objects are nearly ellipses."""
     clip_to_box: bool = False
-    """2D: cut the mask at the box.  In 3D it always is."""
+    """2D: cut the mask at the box.  In 3D a region decoder's always is, a SAM decoder's never."""
+    label_type: Literal["as-needed", "uint8"] = "as-needed"
+    """Type of the labels: the smallest that holds them all, or 8 bits, where label 256 is 0
+    (``challenge.md`` B2)."""
     volume: VolumeRule = VolumeRule()
+
+    def threshold_of(self, in_volume: bool) -> float:
+        """The logit above which a pixel belongs to the object."""
+        return self.volume.threshold if in_volume else self.threshold
 
 
 @dataclass(frozen=True)
@@ -83,9 +106,13 @@ class Bundle:
     """Modality to model; the key ``default`` answers for all others."""
     sha256: Mapping[str, str]
     """Digest of every graph file."""
+    fidelity: Fidelity = "corrected"
 
-    def model_for(self, modality: str = UNKNOWN) -> str:
-        """Name of the model that answers for a modality."""
+    def model_for(self, modality: str = UNKNOWN, is_volume: bool = False) -> str:
+        """Name of the model that answers for a modality, or for every volume where the routing has
+        the key ``3D``."""
+        if is_volume and "3D" in self.routing:
+            return self.routing["3D"]
         return self.routing.get(modality, self.routing["default"])
 
     def graph(self, file: str) -> Path:
@@ -109,9 +136,11 @@ class Bundle:
                 raise BundleError(f"{self.graph(file)}: expected sha256 {expected}, found {found}")
 
 
-def read_bundle(folder: Path) -> Bundle:
+def read_bundle(folder: Path, fidelity: Fidelity | None = None) -> Bundle:
     """Read and check ``folder/bundle.json``; graphs are looked for, not opened.
 
+    Args:
+        fidelity: None: as the bundle says, ``corrected`` where it says nothing.
     Raises:
         BundleError: naming the key, what was expected and what was found.
     """
@@ -122,12 +151,15 @@ def read_bundle(folder: Path) -> Bundle:
         raise BundleError(f"{path}: expected a model bundle, found: {error.strerror}") from error
     except ValueError as error:
         raise BundleError(f"{path}: expected JSON, found: {error}") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+    if not isinstance(content, dict) or content.get("schema") not in SCHEMAS:
         found = content.get("schema") if isinstance(content, dict) else type(content).__name__
-        raise BundleError(f"{path}: schema: expected {SCHEMA}, found {found}")
+        raise BundleError(f"{path}: schema: expected 1 or 2, found {found}")
+    chosen = fidelity or content.get("fidelity", "corrected")
+    if chosen not in get_args(Fidelity):
+        raise BundleError(f"{path}: fidelity: expected corrected or published, found {chosen!r}")
     try:
         models = {
-            name: _fill(ModelSpec, spec, f"models.{name}")
+            name: _fill(ModelSpec, _with_fidelity(spec, chosen, name), f"models.{name}")
             for name, spec in content["models"].items()
         }
         bundle = Bundle(
@@ -137,6 +169,7 @@ def read_bundle(folder: Path) -> Bundle:
             models,
             _words(content["routing"], "routing"),
             _words(content["files"], "files"),
+            chosen,
         )
     except (KeyError, AttributeError, TypeError) as error:
         raise BundleError(
@@ -146,6 +179,28 @@ def read_bundle(folder: Path) -> Bundle:
         raise BundleError(f"{path}: {error}") from None
     _check(bundle, path)
     return bundle
+
+
+def _with_fidelity(spec: Any, fidelity: Fidelity, name: str) -> Any:
+    """A model's JSON without its ``published`` rules, applied where they are asked for.
+
+    They are keys of the model again; an object among them replaces single keys of that object.
+    """
+    if not isinstance(spec, dict) or "published" not in spec:
+        return spec
+    plain = {key: value for key, value in spec.items() if key != "published"}
+    rules = spec["published"]
+    if not isinstance(rules, dict):
+        raise BundleError(f"models.{name}.published: expected an object, found {rules!r}")
+    merged = dict(plain)
+    for key, value in rules.items():
+        inner = merged.get(key)
+        if isinstance(value, dict) and isinstance(inner, dict):
+            merged[key] = inner | value
+        else:
+            merged[key] = value
+    _fill(ModelSpec, merged, f"models.{name}.published")  # checked whether asked for or not
+    return merged if fidelity == "published" else plain
 
 
 def _check(bundle: Bundle, path: Path) -> None:
@@ -165,9 +220,23 @@ def _check(bundle: Bundle, path: Path) -> None:
                 raise BundleError(f"{bundle.graph(file)}: expected a graph, found no such file")
 
 
-_NESTED = {"normalisation": Normalisation, "region": RegionRule, "volume": VolumeRule}
+_NESTED = {
+    "normalisation": Normalisation,
+    "region": RegionRule,
+    "sam": SamRule,
+    "volume": VolumeRule,
+}
 _WORDS = {
     "resize": get_args(Resize),
+    "interpolation": ("antialias", *get_args(LibraryResize)),
+    "label_type": ("as-needed", "uint8"),
+    "box_scaling": ("float", "truncated", "resized"),
+    "upsampling": ("direct", "through-input"),
+    "interpolate": ("logits", "probabilities"),
+    "next_box": ("mask", "resized-label"),
+    "box_limit": ("last-pixel", "edge"),
+    "z_range": get_args(ZRange),
+    "embeddings": ("own", "last-encoded"),
     "box_frame": ("edges", "inclusive"),
     "channels": ("repeat", "neighbours"),
     "box": ("tracked", "given"),

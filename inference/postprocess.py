@@ -65,7 +65,7 @@ def draw_mask(
     left, right = max(0, int(np.floor(x0))), min(shape[1], int(np.ceil(x1)))
     top, bottom = max(0, int(np.floor(y0))), min(shape[0], int(np.ceil(y1)))
     if keep is not None:
-        first_x, first_y, stop_x, stop_y = (int(np.ceil(edge - 0.5)) for edge in keep)
+        first_x, first_y, stop_x, stop_y = _pixels_inside(keep)
         left, right = max(left, first_x), min(right, stop_x)
         top, bottom = max(top, first_y), min(bottom, stop_y)
     if right <= left or bottom <= top:
@@ -74,6 +74,21 @@ def draw_mask(
     window = ((left - x0) * per_x, (top - y0) * per_y, (right - x0) * per_x, (bottom - y0) * per_y)
     native = resample(logits - np.float32(threshold), window, (bottom - top, right - left))
     return Mask(top, left, native > 0)
+
+
+def cut_mask(mask: Mask, keep: Rect) -> Mask:
+    """What of ``mask`` lies inside the edges ``keep``: a pixel stays when its centre does."""
+    x0, y0, x1, y1 = _pixels_inside(keep)
+    height, width = mask.inside.shape
+    top, bottom = max(y0 - mask.top, 0), max(min(y1 - mask.top, height), 0)
+    left, right = max(x0 - mask.left, 0), max(min(x1 - mask.left, width), 0)
+    return Mask(mask.top + top, mask.left + left, mask.inside[top:bottom, left:right])
+
+
+def _pixels_inside(keep: Rect) -> tuple[int, int, int, int]:
+    """First and one past the last column and row whose centres lie inside edges: x, y, x, y."""
+    x0, y0, x1, y1 = (int(np.ceil(edge - 0.5)) for edge in keep)
+    return x0, y0, x1, y1
 
 
 def sample_mask(mask: Mask, rect: Rect, size: tuple[int, int]) -> NDArray[np.float32]:
@@ -85,6 +100,11 @@ def sample_mask(mask: Mask, rect: Rect, size: tuple[int, int]) -> NDArray[np.flo
     x0, y0, x1, y1 = rect
     left, top = mask.left - 1, mask.top - 1
     return resample(framed, (x0 - left, y0 - top, x1 - left, y1 - top), size)
+
+
+def as_label_type(labels: NDArray[np.unsignedinteger], kind: str) -> NDArray[np.unsignedinteger]:
+    """Labels as they are, or as ``uint8``, where 256 becomes 0 (``challenge.md`` B2)."""
+    return labels.astype(np.uint8) if kind == "uint8" else labels
 
 
 def paint(labels: NDArray[np.unsignedinteger], mask: Mask, label: int) -> None:

@@ -12,6 +12,11 @@ Resize = Literal["longest-side", "stretch"]
 """``longest-side`` keeps the aspect ratio and pads right and below; ``stretch`` fills the
 square."""
 
+LibraryResize = Literal["area", "linear", "pillow", "spline"]
+Interpolation = Literal["antialias"] | LibraryResize
+"""``antialias``: :func:`inference.resample.resample`; the others round to 8 bits as the libraries
+of the published programs do, see :mod:`inference.library_resize`."""
+
 
 @dataclass(frozen=True)
 class Normalisation:
@@ -46,14 +51,37 @@ class Frame:
     """Columns of the input that the picture fills."""
     side: int
     """Side of the square input."""
+    stretched: bool = False
+    """Whether the picture was resized to the square, whatever its aspect ratio."""
 
     @classmethod
-    def fit(cls, height: int, width: int, side: int, resize: Resize) -> "Frame":
-        """The frame of a ``height`` x ``width`` picture."""
+    def fit(
+        cls,
+        height: int,
+        width: int,
+        side: int,
+        resize: Resize,
+        interpolation: Interpolation = "antialias",
+    ) -> "Frame":
+        """The frame of a ``height`` x ``width`` picture; the published programs round halves up."""
         if resize == "stretch":
-            return cls(height, width, side, side, side)
+            return cls(height, width, side, side, side, True)
         scale = side / max(height, width)
-        return cls(height, width, max(1, round(height * scale)), max(1, round(width * scale)), side)
+        half_up = interpolation != "antialias"
+        rows, columns = (
+            int(extent * scale + 0.5) if half_up else round(extent * scale)
+            for extent in (height, width)
+        )
+        return cls(height, width, max(1, rows), max(1, columns), side)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Input pixels for one picture pixel along x and y: where the aspect ratio is kept, by the
+        longest side, not by the rounded size of the resized picture."""
+        if self.stretched:
+            return self.side / self.width, self.side / self.height
+        scale = self.side / max(self.height, self.width)
+        return scale, scale
 
     def to_input(self, rects: NDArray[np.float64]) -> NDArray[np.float32]:
         """(N, 4) x, y, x, y from image pixels to input pixels, in floating point."""
@@ -72,10 +100,19 @@ class Frame:
 
 
 def encoder_input(
-    picture: NDArray[np.generic], frame: Frame, normalisation: Normalisation
+    picture: NDArray[np.generic],
+    frame: Frame,
+    normalisation: Normalisation,
+    interpolation: Interpolation = "antialias",
 ) -> NDArray[np.float32]:
     """(1, 3, side, side) float32 of a picture (H, W) or (H, W, 3) with values 0..255."""
-    small = resample(picture, (0, 0, frame.width, frame.height), (frame.rows, frame.columns))
+    size = (frame.rows, frame.columns)
+    if interpolation == "antialias":
+        small = resample(picture, (0, 0, frame.width, frame.height), size)
+    else:
+        from inference.library_resize import resize_like
+
+        small = resize_like(picture.astype(np.uint8), size, interpolation).astype(np.float32)
     if small.ndim == 2:
         small = np.repeat(small[:, :, None], 3, axis=2)
     small = normalisation.apply(small)

@@ -2,7 +2,6 @@
 :mod:`inference.volume`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -10,44 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from inference.bundle import Bundle, ModelSpec
 from inference.case import Case, check_boxes, label_type, make_case
-from inference.engine import Array, EngineSettings, Graph, compile_graph
+from inference.decoder import Embedding, Prompt, make_decoder
+from inference.engine import EngineSettings, Graph, compile_graph
 from inference.errors import CaseError
 from inference.modality import UNKNOWN
-from inference.postprocess import Mask, add_ellipse, draw_mask, paint, sample_mask
+from inference.postprocess import Mask, as_label_type, paint
 from inference.preprocess import Frame, encoder_input
-from inference.prompt import box_edges, box_regions
-from inference.resample import Rect, resample
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What is asked about one object of one picture."""
-
-    edges: Rect
-    """Edges of the box, picture pixels."""
-    keep: Rect | None = None
-    """Nothing of the mask may lie outside these edges."""
-    prior: Mask | None = None
-    """The object in the neighbouring slice."""
-    in_volume: bool = False
-    depth: float = 0.0
-    """Distance from the middle of the box along z, 0..1."""
-
-
-@dataclass(frozen=True)
-class Embedding:
-    """One picture as its model sees it; enough to answer any box without encoding again."""
-
-    frame: Frame
-    values: Array
-    """What the encoder gave, (1, C, h, w)."""
-    picture: NDArray[np.uint8]
-    """(H, W) or (H, W, 3)."""
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that keeping it costs at most; the picture may be a view of its volume."""
-        return self.values.nbytes + self.picture.nbytes
+from inference.prompt import box_edges
 
 
 class Model:
@@ -64,6 +32,7 @@ class Model:
         self.spec: ModelSpec = bundle.models[name]
         self._bundle, self._settings = bundle, settings
         self._compiled = {} if compiled is None else compiled
+        self._asker = make_decoder(self.spec)
 
     @cached_property
     def encoder(self) -> Graph:
@@ -88,8 +57,10 @@ class Model:
     def embed(self, picture: NDArray[np.uint8]) -> Embedding:
         """Encode a picture (H, W) or (H, W, 3)."""
         spec = self.spec
-        frame = Frame.fit(picture.shape[0], picture.shape[1], spec.input_size, spec.resize)
-        image = encoder_input(picture, frame, spec.normalisation)
+        frame = Frame.fit(
+            picture.shape[0], picture.shape[1], spec.input_size, spec.resize, spec.interpolation
+        )
+        image = encoder_input(picture, frame, spec.normalisation, spec.interpolation)
         return Embedding(frame, self.encoder.run({"image": image}), picture)
 
     def answer(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
@@ -97,58 +68,8 @@ class Model:
         masks: list[Mask] = []
         step = self.spec.boxes_at_once
         for start in range(0, len(prompts), step):
-            masks += self._answer(embedding, prompts[start : start + step])
+            masks += self._asker.answer(self.decoder, embedding, prompts[start : start + step])
         return masks
-
-    def _threshold(self, prompt: Prompt) -> float:
-        return self.spec.volume.threshold if prompt.in_volume else self.spec.threshold
-
-    def _with_prior(self, logits: Array, covers: Rect, prompt: Prompt) -> Array:
-        weight = 0.0 if prompt.in_volume else self.spec.ellipse_prior
-        return add_ellipse(logits, covers, prompt.edges, weight) if weight else logits
-
-    def _answer(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
-        """At most ``boxes_at_once`` prompts: the last is repeated to fill the batch, its copies are
-        dropped."""
-        spec, frame = self.spec, embedding.frame
-        filled = [*prompts, *[prompts[-1]] * (spec.boxes_at_once - len(prompts))]
-        edges = np.array([p.edges for p in filled], dtype=np.float64)
-        asked = edges - [0, 0, 1, 1] if spec.box_frame == "inclusive" else edges
-        inputs: dict[str, Array] = {"embedding": embedding.values, "boxes": frame.to_input(asked)}
-        covers = [frame.input_rect] * len(filled)
-        if spec.region is not None:
-            regions = box_regions(edges, spec.region)
-            covers = [(float(r[0]), float(r[1]), float(r[2]), float(r[3])) for r in regions]
-            inputs["regions"] = frame.to_input(regions)
-            inputs["context"] = np.array([(p.in_volume, p.depth) for p in filled], dtype=np.float32)
-            inputs["crops"] = np.stack(
-                [
-                    region_picture(embedding.picture, cover, p.prior, spec.region.side)
-                    for cover, p in zip(covers, filled, strict=True)
-                ]
-            )
-        logits = self.decoder.run(inputs)
-        shape = (frame.height, frame.width)
-        return [
-            draw_mask(
-                self._with_prior(logits[i], covers[i], p),
-                covers[i],
-                shape,
-                self._threshold(p),
-                p.keep,
-            )
-            for i, p in enumerate(prompts)
-        ]
-
-
-def region_picture(picture: NDArray[np.uint8], rect: Rect, prior: Mask | None, side: int) -> Array:
-    """(4, side, side): the picture inside ``rect``, 0..255, and the prior mask, 0..1."""
-    crop = np.zeros((4, side, side), np.float32)
-    inside = resample(picture, rect, (side, side))
-    crop[:3] = inside if inside.ndim == 2 else np.moveaxis(inside, 2, 0)
-    if prior is not None:
-        crop[3] = sample_mask(prior, rect, (side, side))
-    return crop
 
 
 class EmbeddedImage:
@@ -191,7 +112,7 @@ def answer_image(
         prompts.append(Prompt((x0, y0, x1, y1), keep))
     for label, mask in enumerate(model.answer(embedding, prompts), 1):
         paint(labels, mask, label)
-    return labels
+    return as_label_type(labels, model.spec.label_type)
 
 
 class Segmenter:
@@ -203,9 +124,9 @@ class Segmenter:
         self._models: dict[str, Model] = {}
         self._compiled: dict[tuple[str, int], Graph] = {}
 
-    def model(self, modality: str = UNKNOWN) -> Model:
+    def model(self, modality: str = UNKNOWN, is_volume: bool = False) -> Model:
         """The model that answers for ``modality``; others of the bundle are never loaded."""
-        name = self.bundle.model_for(modality)
+        name = self.bundle.model_for(modality, is_volume)
         if name not in self._models:
             self._models[name] = Model(self.bundle, name, self.settings, self._compiled)
         return self._models[name]
@@ -249,7 +170,7 @@ class Segmenter:
         """Labels of a checked case, shaped like its picture; without boxes nothing is encoded."""
         if len(case.boxes) == 0:
             return np.zeros(case.image.shape if case.is_volume else case.image.shape[:2], np.uint8)
-        model = self.model(modality)
+        model = self.model(modality, case.is_volume)
         if not case.is_volume:
             return answer_image(model, model.embed(case.image), case.boxes)
         from inference.volume import answer_volume

@@ -9,18 +9,18 @@ beforehand, so it is dropped the moment it is not needed.
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.case import label_type
-from inference.postprocess import Mask, paint
+from inference.decoder import Embedding, Prompt
+from inference.postprocess import Mask, as_label_type, paint
 from inference.progress import Progress
-from inference.prompt import middle_slice, slice_depth
 from inference.resample import Rect
-from inference.segment import Embedding, Model, Prompt
+from inference.segment import Model
+from inference.tracking import Track, make_tracking, make_tracks
 
 log = logging.getLogger(__name__)
 
@@ -61,17 +61,6 @@ class EmbeddingCache:
         self._bytes -= dropped.nbytes if dropped else 0
 
 
-@dataclass(frozen=True)
-class Track:
-    """One box of a volume."""
-
-    label: int
-    edges: Rect
-    z_min: int
-    z_max: int
-    middle: int
-
-
 class VolumeWalk:
     """One volume with its boxes, walked once."""
 
@@ -84,6 +73,7 @@ class VolumeWalk:
     ) -> None:
         self.model, self.volume, self.tracks = model, volume, tracks
         self.labels = np.zeros(volume.shape, label_type(len(tracks)))
+        self._tracking = make_tracking(model.spec, *volume.shape[1:])
         self._cache = EmbeddingCache(cache_bytes)
         self._uses = Counter(z for _, z, _ in self._steps())
 
@@ -96,7 +86,7 @@ class VolumeWalk:
             for upwards, z, active in steps:
                 embedding = self._embedding(z)
                 prompts = [
-                    self._prompt(track, z, self._prior(track, z, upwards, last, middles))
+                    self._tracking.prompt(track, z, self._prior(track, z, upwards, last, middles))
                     for track in active
                 ]
                 masks = self._answer(embedding, prompts)
@@ -130,28 +120,6 @@ class VolumeWalk:
             return middles[track.label]
         return last[track.label]
 
-    def _prompt(self, track: Track, z: int, prior: Mask | None) -> Prompt:
-        """Around the prior and inside the box; the box itself where there is no prior or the object
-        was lost."""
-        depth = slice_depth(z, track.z_min, track.z_max)
-        edges = None if prior is None else prior.edges
-        if edges is None:
-            return Prompt(track.edges, track.edges, None, True, depth)
-        if self.model.spec.volume.box == "given":
-            return Prompt(track.edges, track.edges, prior, True, depth)
-        return Prompt(self._grown(edges, track.edges), track.edges, prior, True, depth)
-
-    def _grown(self, edges: Rect, limit: Rect) -> Rect:
-        """``edges`` grown by the model's margin, inside ``limit``."""
-        height, width = self.volume.shape[1:]
-        margin = self.model.spec.volume.box_growth * max(height, width) / self.model.spec.input_size
-        return (
-            max(edges[0] - margin, limit[0]),
-            max(edges[1] - margin, limit[1]),
-            min(edges[2] + margin, limit[2]),
-            min(edges[3] + margin, limit[3]),
-        )
-
     def _answer(self, embedding: Embedding, prompts: list[Prompt]) -> list[Mask]:
         """Masks of a slice; one that comes out empty is asked for once more with the given box
         alone.
@@ -160,6 +128,8 @@ class VolumeWalk:
         that it was lost.
         """
         masks = self.model.answer(embedding, prompts)
+        if not self._tracking.retries:
+            return masks
         lost = [
             i for i, (m, p) in enumerate(zip(masks, prompts, strict=True)) if m.is_empty and p.prior
         ]
@@ -203,18 +173,16 @@ def neighbour_slices(volume: NDArray[np.uint8], z: int) -> NDArray[np.uint8]:
     return np.moveaxis(chosen, 0, 2)
 
 
-def make_tracks(boxes: Iterable[Iterable[float]]) -> list[Track]:
-    """Tracks of checked inclusive boxes (N, 6); z ends are rounded to whole slices, both inside."""
-    tracks = []
-    for label, (x0, y0, z0, x1, y1, z1) in enumerate(boxes, 1):
-        z_min, z_max = int(round(z0)), int(round(z1))
-        middle = middle_slice(z_min, z_max)
-        tracks.append(Track(label, (x0, y0, x1 + 1, y1 + 1), z_min, z_max, middle))
-    return tracks
-
-
 def answer_volume(
     model: Model, volume: NDArray[np.uint8], boxes: NDArray[np.float64]
 ) -> NDArray[np.unsignedinteger]:
     """Labels (D, H, W) of checked inclusive boxes (N, 6); without boxes nothing is encoded."""
-    return VolumeWalk(model, volume, make_tracks(boxes.tolist())).run()
+    rule = model.spec.volume
+    tracks = make_tracks(boxes.tolist(), rule.z_range)
+    if rule.embeddings == "last-encoded":
+        from inference.aliased_walk import AliasedWalk
+
+        labels = AliasedWalk(model, volume, tracks).run()
+    else:
+        labels = VolumeWalk(model, volume, tracks).run()
+    return as_label_type(labels, model.spec.label_type)

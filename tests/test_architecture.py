@@ -49,8 +49,16 @@ FORBIDDEN_WORDS = tuple(
 this file does not hold them."""
 
 
+EXPORT = ROOT / "inference" / "export"
+"""Of the build stage: the only part of inference/ that may import torch and kornia."""
+
+
 def modules(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
+
+
+def run_time_modules() -> list[Path]:
+    return [path for path in modules("inference") if not path.is_relative_to(EXPORT)]
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -88,7 +96,7 @@ def tracked_files() -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-@pytest.mark.parametrize("path", modules("inference"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", run_time_modules(), ids=lambda path: path.name)
 def test_inference_imports_only_the_standard_library_numpy_and_engines(path: Path) -> None:
     allowed = set(sys.stdlib_module_names) | {"numpy", "inference"} | ENGINES
     if path.name == "formats.py":
@@ -96,7 +104,26 @@ def test_inference_imports_only_the_standard_library_numpy_and_engines(path: Pat
     assert set(imported(ast.parse(path.read_bytes()))) <= allowed
 
 
-@pytest.mark.parametrize("path", modules("inference"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", run_time_modules(), ids=lambda path: path.name)
+def test_the_run_time_knows_nothing_of_the_build_stage(path: Path) -> None:
+    assert b"inference.export" not in path.read_bytes()
+
+
+def test_the_image_holds_nothing_of_the_build_stage() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "inference/export" in ignored
+    for pinned in ("torch", "kornia", "safetensors"):
+        assert pinned not in (ROOT / "requirements.txt").read_text()
+        assert f"{pinned}==" in (ROOT / "requirements-export.txt").read_text()
+
+
+@pytest.mark.parametrize("path", modules("inference/export"), ids=lambda path: path.name)
+def test_the_build_stage_imports_no_other_program(path: Path) -> None:
+    allowed = {"numpy", "torch", "kornia", "safetensors", "inference"} | ENGINES
+    assert set(imported(ast.parse(path.read_bytes()))) <= set(sys.stdlib_module_names) | allowed
+
+
+@pytest.mark.parametrize("path", run_time_modules(), ids=lambda path: path.name)
 def test_inference_loads_an_engine_only_when_it_needs_it(path: Path) -> None:
     names = {name for node in at_start(ast.parse(path.read_bytes())) for name in imported(node)}
     assert not names & (ENGINES | READERS)

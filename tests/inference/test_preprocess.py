@@ -16,7 +16,7 @@ def test_the_longest_side_fills_the_input():
 
 
 def test_stretching_fills_the_square():
-    assert Frame.fit(50, 100, 256, "stretch") == Frame(50, 100, 256, 256, 256)
+    assert Frame.fit(50, 100, 256, "stretch") == Frame(50, 100, 256, 256, 256, True)
 
 
 def test_a_line_of_pixels_keeps_one_row():

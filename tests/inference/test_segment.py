@@ -8,10 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inference.case import make_case
+from inference.decoder import Embedding
 from inference.errors import CaseError
 from inference.postprocess import Mask
 from inference.prompt import RegionRule
-from inference.segment import Embedding, Segmenter, region_picture
+from inference.region_decoder import region_picture
+from inference.segment import Segmenter
 from tests.inference.builders import FakeEngine, bundle_of, spec_of
 
 REGION = RegionRule(side=16, margin=0.0, max_aspect=2.0, min_pixels=1.0)

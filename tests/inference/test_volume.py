@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from inference.bundle import VolumeRule
+from inference.decoder import Embedding
 from inference.prompt import RegionRule
-from inference.segment import Embedding, Segmenter
-from inference.volume import EmbeddingCache, VolumeWalk, make_tracks, neighbour_slices
+from inference.segment import Segmenter
+from inference.tracking import make_tracks
+from inference.volume import EmbeddingCache, VolumeWalk, neighbour_slices
 from tests.inference.builders import FakeEngine, bundle_of, spec_of
 
 GIVEN = VolumeRule(box="given")

@@ -1,0 +1,206 @@
+"""Our export of a published system against that system's own code, with random weights.
+
+    python benchmarks/published_agreement.py SYSTEM --checkout DIR --data DIR [--program BINARY]
+
+SYSTEM is an ARCH of python -m inference.export; DIR the checkout of its repository, --data a folder
+of npz cases, searched through.  Needs requirements-export.txt.  Twenty cases (13 pictures of all
+modalities, 7 volumes cut to a few slices; teachers: pictures only) are segmented by the published
+program as it is (published_programs.py, a process of its own) and by our bundle with
+``fidelity="published"`` and ``"corrected"``.  Prints one line of a table: largest differences of
+encoder and decoder relative to the largest value, for OpenVINO and ONNX Runtime, and the pixels
+inside either mask's bounding slices that agree; exit code 1 where a bar is missed.
+
+The C++ programs (medficientsam-*, daft) are built from the checkout's cpp/ first: --program.  DAFT
+imports EfficientViT's package: EFFICIENTVIT_CHECKOUT names medficientsam's checkout, which has it.
+"""
+
+import argparse
+import dataclasses
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import inference
+from inference.bundle import read_bundle
+from inference.case import read_case
+from inference.engine import EngineName, EngineSettings, compile_graph
+from inference.export.architectures import ARCHITECTURES
+from inference.export.bundles import export_bundle
+from inference.modality import modality_of
+
+Array = NDArray[np.generic]
+
+GRAPH_BAR, PIXEL_BAR = 1e-4, 0.999
+TEACHERS = ("medsam", "mobilesam", "sam-vit-b")
+"""Their programs know no volumes."""
+
+SLICES, BOXES_2D, BOXES_3D = 4, 4, 2
+"""Most of each in a case: the published programs take seconds for every slice of every box."""
+
+
+def main() -> int:
+    """Run the comparison; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("system", choices=list(ARCHITECTURES))
+    parser.add_argument("--checkout", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--program", type=Path)
+    parser.add_argument("--work", type=Path, help="keep everything here")
+    parser.add_argument("--cases", type=int, default=20)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = (args.work or Path(temporary)).resolve()
+        only_2d = args.system in TEACHERS
+        boxes = 2 if only_2d else BOXES_2D
+        make_cases(args.data, work / "cases", args.cases, only_2d, boxes)
+        run_published(args.system, args.checkout, work, args.program)
+        bundle = work / "bundle"
+        if not bundle.exists():
+            export_alone(args.system, work / "checkpoint.pth", bundle)
+        graphs = compare_graphs(bundle, np.load(work / "probe.npz"))
+        agreement = {f: compare_masks(work, f) for f in ("published", "corrected")}
+    return report(args.system, graphs, agreement)
+
+
+def make_cases(data: Path, folder: Path, count: int, only_2d: bool, boxes: int) -> None:
+    """Pictures of every modality, those with most boxes first, and volumes cut to few slices."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        return
+    volumes = 0 if only_2d else count * 7 // 20
+    chosen = pick(data, "2DBox_*.npz", count - volumes) + pick(data, "3DBox_*.npz", volumes)
+    for path in chosen:
+        with np.load(path) as file:
+            case = {key: file[key] for key in ("imgs", "boxes", "spacing") if key in file}
+        case["boxes"] = case["boxes"].astype(np.int64)
+        if case["boxes"].shape[1] == 6:
+            case = cut(case)
+        elif case["imgs"].ndim == 2:
+            case["imgs"] = np.repeat(case["imgs"][:, :, None], 3, 2)  # what the programs read
+        case["boxes"] = case["boxes"][:boxes]
+        np.savez_compressed(folder / path.name, **case)
+
+
+def pick(data: Path, pattern: str, count: int) -> list[Path]:
+    """``count`` files, the modalities in turn, in each those with most boxes of its first 60."""
+    by_modality: dict[str, list[Path]] = {}
+    for path in sorted(data.rglob(pattern)):
+        by_modality.setdefault(modality_of(path.name), []).append(path)
+    for modality, paths in by_modality.items():
+        by_modality[modality] = sorted(paths[:60], key=lambda p: -number_of_boxes(p))
+    chosen: list[Path] = []
+    while len(chosen) < count and any(by_modality.values()):
+        for paths in by_modality.values():
+            if paths and len(chosen) < count:
+                chosen.append(paths.pop(0))
+    return chosen
+
+
+def number_of_boxes(path: Path) -> int:
+    """Boxes of a case."""
+    with np.load(path) as file:
+        return len(file["boxes"])
+
+
+def cut(case: dict[str, Array]) -> dict[str, Array]:
+    """At most so many slices around the middle of the first box, and the boxes that reach there."""
+    first = case["boxes"][0]
+    start = max(0, int(first[2] + first[5]) // 2 - SLICES // 2)
+    stop = min(len(case["imgs"]), start + SLICES)
+    boxes = case["boxes"].copy()
+    boxes[:, 2] = np.clip(boxes[:, 2] - start, 0, None)
+    boxes[:, 5] = np.clip(boxes[:, 5] - start, None, stop - start - 1)
+    kept = boxes[boxes[:, 2] < boxes[:, 5]][:BOXES_3D]
+    return {
+        **case,
+        "imgs": case["imgs"][start:stop],
+        "boxes": kept,
+        "spacing": case.get("spacing", np.ones(3)),
+    }
+
+
+def run_published(system: str, checkout: Path, work: Path, program: Path | None) -> None:
+    """The published program on the cases; skipped where its masks are there."""
+    if (work / "masks").exists() and any((work / "masks").iterdir()):
+        return
+    script = Path(__file__).with_name("published_programs.py")
+    line = [sys.executable, str(script), system, str(checkout.resolve()), str(work)]
+    line += ["--program", str(program.resolve())] if program else []
+    subprocess.run(line, check=True, env=os.environ | {"PYTHONPATH": ""}, stdout=sys.stderr)
+
+
+def export_alone(system: str, checkpoint: Path, folder: Path) -> None:
+    """Our bundle of one checkpoint; where the system has experts, of one that answers for all."""
+    whole = ARCHITECTURES[system]
+    alone = dataclasses.replace(whole, routing=None, fallback=None)
+    table = dict(ARCHITECTURES) | {system: alone}
+    inference.export.bundles.ARCHITECTURES = table  # type: ignore[attr-defined]
+    export_bundle(system, checkpoint, folder)
+
+
+def compare_graphs(folder: Path, probe: dict[str, Array]) -> dict[str, float]:
+    """Largest relative difference of each graph on each engine from the published modules."""
+    bundle = read_bundle(folder)
+    spec = bundle.models["general"]
+    differences = {}
+    engines: tuple[EngineName, ...] = ("openvino", "onnxruntime")
+    for engine in engines:
+        settings = EngineSettings(engine)
+        encoder = compile_graph(bundle, spec.encoder, settings)
+        decoder = compile_graph(bundle, spec.decoder, settings)
+        embedding = encoder.run({"image": probe["image"].astype(np.float32)})
+        differences[f"{engine} encoder"] = relative(embedding, probe["embedding"])
+        boxes = probe["boxes"].astype(np.float32) + np.float32(0.5)
+        inputs = {"embedding": probe["embedding"].astype(np.float32), "boxes": boxes}
+        differences[f"{engine} decoder"] = relative(decoder.run(inputs), probe["logits"])
+    return differences
+
+
+def relative(found: Array, expected: Array) -> float:
+    """Largest difference over the largest value."""
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def compare_masks(work: Path, fidelity: str) -> list[tuple[str, float, float]]:
+    """(case, part of the pixels with the same label, part of the picture that is labelled)."""
+    segmenter = inference.load(work / "bundle", fidelity=fidelity)  # type: ignore[arg-type]
+    rows = []
+    for path in sorted((work / "cases").glob("*.npz")):
+        masks = work / "masks" / path.name
+        if not masks.exists():
+            continue
+        with np.load(masks) as file:
+            expected = file["segs"]
+        found = segmenter.segment_case(read_case(path), modality_of(path.name))
+        rows.append((path.stem, float((found == expected).mean()), float((expected > 0).mean())))
+    return rows
+
+
+def report(
+    system: str, graphs: dict[str, float], agreement: dict[str, list[tuple[str, float, float]]]
+) -> int:
+    """Print every case that differs and the line of the table; 1 where a bar is missed."""
+    published = agreement["published"]
+    for name, same, labelled in published:
+        other = next(s for n, s, _ in agreement["corrected"] if n == name)
+        print(f"  {name}: {same:.5f} published, {other:.5f} corrected, {labelled:.3f} labelled")
+    values = " | ".join(f"{value:.1e}" for value in graphs.values())
+    mean = float(np.mean([same for _, same, _ in published]))
+    worst = min(same for _, same, _ in published)
+    corrected = float(np.mean([same for _, same, _ in agreement["corrected"]]))
+    print(
+        f"| {system} | {values} | {len(published)} | {mean:.5f} | {worst:.5f} | {corrected:.4f} |"
+    )
+    good = max(graphs.values()) <= GRAPH_BAR and worst >= PIXEL_BAR and len(published) > 0
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""What a decoder is asked and answers; the two kinds are :mod:`inference.region_decoder` and
+:mod:`inference.sam_decoder`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.engine import Array, Graph
+from inference.postprocess import Mask
+from inference.preprocess import Frame
+from inference.resample import Rect
+
+if TYPE_CHECKING:
+    from inference.bundle import ModelSpec
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is asked about one object of one picture."""
+
+    edges: Rect
+    """Edges of the box, picture pixels."""
+    keep: Rect | None = None
+    """Nothing of the mask may lie outside these edges."""
+    prior: Mask | None = None
+    """The object in the neighbouring slice."""
+    in_volume: bool = False
+    depth: float = 0.0
+    """Distance from the middle of the box along z, 0..1."""
+    input_box: Rect | None = None
+    """SAM decoders: the box as the decoder takes it, where the walk through a volume worked it out
+    in the encoder's own pixels; None: worked out from ``edges``."""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """One picture as its model sees it; enough to answer any box without encoding again."""
+
+    frame: Frame
+    values: Array
+    """What the encoder gave, (1, C, h, w)."""
+    picture: NDArray[np.uint8]
+    """(H, W) or (H, W, 3)."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that keeping it costs at most; the picture may be a view of its volume."""
+        return self.values.nbytes + self.picture.nbytes
+
+
+class Decoder(Protocol):
+    """Turns prompts about an embedded picture into masks."""
+
+    def answer(self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
+        """One mask a prompt, in picture pixels.
+
+        Args:
+            graph: the compiled decoder, for ``boxes_at_once`` boxes.
+            prompts: one to ``boxes_at_once`` of them; the last is repeated to fill the batch.
+        """
+
+
+def make_decoder(spec: "ModelSpec") -> Decoder:
+    """The kind of decoder that a model of a bundle has."""
+    if spec.sam is not None:
+        from inference.sam_decoder import SamDecoder
+
+        return SamDecoder(spec, spec.sam)
+    from inference.region_decoder import RegionDecoder
+
+    return RegionDecoder(spec)

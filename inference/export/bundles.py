@@ -1,0 +1,165 @@
+"""A published checkpoint as a bundle, written whole or not at all."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inference.bundle import read_bundle
+from inference.export.architectures import ARCHITECTURES, Architecture
+from inference.export.checkpoints import Tensors, read_checkpoint
+from inference.export.errors import ExportError
+from inference.export.graphs import check_graph, write_graph
+from inference.export.matching import Shapes, load_strictly, shapes_of
+from inference.export.networks.sam_parts import SamDecoderGraph, SamModel
+
+SCHEMA = 2
+VERSION = "1"
+
+CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")
+"""How files of a folder of experts may end."""
+
+
+def export_bundle(name: str, checkpoint: Path, folder: Path, fidelity: str = "corrected") -> None:
+    """Write ``folder`` from a checkpoint of the architecture ``name``; from a folder of checkpoints
+    where the system has an expert for each modality.
+
+    Raises:
+        ExportError: the checkpoint does not fit, or a graph does not give torch's numbers.
+    """
+    architecture = ARCHITECTURES[name]
+    with new_folder(folder) as partial:
+        models: dict[str, Any] = {}
+        for expert, path, kind in _experts(name, architecture, checkpoint):
+            models[expert] = _export_model(kind, path, partial, expert)
+        routing = dict(architecture.routing or {"default": "general"})
+        _write_json(partial, architecture.system, models, routing, fidelity)
+        bundle = read_bundle(partial)
+        for expert, path, kind in _experts(name, architecture, checkpoint):
+            model = load_model(kind, path)
+            spec = bundle.models[expert]
+            for file, (module, inputs) in _graphs(
+                model, kind, (spec.encoder, spec.decoder)
+            ).items():
+                check_graph(bundle, file, module, inputs)
+
+
+def load_model(name: str, path: Path) -> SamModel:
+    """The network of an architecture with the weights of a checkpoint."""
+    architecture = ARCHITECTURES[name]
+    model = architecture.network()
+    tensors = _renamed(read_checkpoint(path), architecture.accepts)
+    load_strictly(model, tensors, path, name, _OtherShapes())
+    return model.eval()
+
+
+class _OtherShapes(Mapping[str, Shapes]):
+    """Shapes of every architecture, built only when a message needs them."""
+
+    def __getitem__(self, name: str) -> Shapes:
+        return shapes_of(ARCHITECTURES[name].network())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(ARCHITECTURES)
+
+    def __len__(self) -> int:
+        return len(ARCHITECTURES)
+
+
+def _renamed(tensors: Tensors, accepts: Mapping[str, str]) -> Tensors:
+    for prefix, ours in accepts.items():
+        tensors = {
+            ours + name.removeprefix(prefix) if name.startswith(prefix) else name: value
+            for name, value in tensors.items()
+        }
+    return tensors
+
+
+def _experts(
+    name: str, architecture: Architecture, checkpoint: Path
+) -> Iterator[tuple[str, Path, str]]:
+    """(expert, file, architecture) of every model of a bundle."""
+    if architecture.routing is None:
+        yield "general", checkpoint, name
+        return
+    if not checkpoint.is_dir():
+        raise ExportError(f"{checkpoint}: expected a folder of experts for {name}, found none")
+    for expert in sorted(set(architecture.routing.values())):
+        files = [checkpoint / f"{expert}{suffix}" for suffix in CHECKPOINTS]
+        present = [path for path in files if path.is_file()]
+        if not present:
+            raise ExportError(f"{checkpoint}: expected {expert}.pth for {name}, found no such file")
+        is_other = architecture.fallback is not None and architecture.fallback[0] == expert
+        kind = architecture.fallback[1] if is_other and architecture.fallback else name
+        yield expert, present[0], kind
+
+
+def _export_model(kind: str, path: Path, folder: Path, expert: str) -> dict[str, Any]:
+    """Write the graphs of one model; its entry in bundle.json."""
+    architecture = ARCHITECTURES[kind]
+    model = load_model(kind, path)
+    start = "" if expert == "general" else f"{expert}_"
+    files = tuple(f"{start}{part}.onnx" for part in ("encoder", "decoder"))
+    for file, (module, inputs) in _graphs(model, kind, files).items():
+        output = "embedding" if "image" in inputs else "logits"
+        write_graph(module, inputs, folder / file, output)
+    entry = {"encoder": files[0], "decoder": files[1]}
+    published = {"published": dict(architecture.published)} if architecture.published else {}
+    return {**entry, **architecture.rules, **published}
+
+
+def _graphs(
+    model: SamModel, kind: str, files: tuple[str, ...]
+) -> dict[str, tuple[torch.nn.Module, dict[str, torch.Tensor]]]:
+    """The modules of a model's graphs with inputs to try them on, by file."""
+    side = int(ARCHITECTURES[kind].rules["input_size"])
+    random = torch.Generator().manual_seed(0)
+    image = torch.rand(1, 3, side, side, generator=random)
+    embedding = torch.randn(1, 256, 64, 64, generator=random)
+    box = torch.tensor([[0.2, 0.3, 0.7, 0.6]]) * side
+    return {
+        files[0]: (model.image_encoder, {"image": image}),
+        files[1]: (SamDecoderGraph(model, side).eval(), {"embedding": embedding, "boxes": box}),
+    }
+
+
+def _write_json(
+    folder: Path, system: str, models: dict[str, Any], routing: dict[str, str], fidelity: str
+) -> None:
+    files = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+        if path.suffix in (".onnx", ".xml")
+    }
+    content = {
+        "schema": SCHEMA,
+        "name": system,
+        "version": VERSION,
+        "fidelity": fidelity,
+        "models": models,
+        "routing": routing,
+        "files": files,
+    }
+    text = json.dumps(content, indent=2) + "\n"
+    (folder / "bundle.json").write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside ``folder`` that takes its name when everything went well."""
+    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
+        raise ExportError(f"{folder}: expected no such file or folder yet, found one")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield partial
+        partial.chmod(0o755)
+        partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

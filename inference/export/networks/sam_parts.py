@@ -1,0 +1,87 @@
+"""SAM's prompt encoder and mask decoder, and a model that is an image encoder with both.
+
+Kirillov et al., Segment Anything, arXiv 2304.02643.  kornia's modules load the published tensors
+under their published names.
+"""
+
+import torch
+from kornia.models.sam.architecture.mask_decoder import MaskDecoder
+from kornia.models.sam.architecture.prompt_encoder import PromptEncoder
+from kornia.models.sam.architecture.transformer import TwoWayTransformer
+from torch import nn
+
+CHANNELS = 256
+GRID = 64
+"""Side of the embedding."""
+
+
+class SamModel(nn.Module):
+    """An image encoder, a prompt encoder and a mask decoder, named as all the systems name them."""
+
+    def __init__(self, image_encoder: nn.Module, input_size: int) -> None:
+        super().__init__()
+        self.image_encoder = image_encoder
+        self.prompt_encoder = PromptEncoder(
+            embed_dim=CHANNELS,
+            image_embedding_size=(GRID, GRID),
+            input_image_size=(input_size, input_size),
+            mask_in_chans=16,
+        )
+        self.mask_decoder = MaskDecoder(
+            num_multimask_outputs=3,
+            transformer=TwoWayTransformer(
+                depth=2, embedding_dim=CHANNELS, mlp_dim=2048, num_heads=8
+            ),
+            transformer_dim=CHANNELS,
+            iou_head_depth=3,
+            iou_head_hidden_dim=256,
+        )
+
+
+def set_norm_eps(module: nn.Module, eps: float) -> None:
+    """Set the epsilon of every batch, layer and group norm, as EfficientViT's builder does.
+
+    It is in no checkpoint: a definition that leaves PyTorch's 1e-5 loads strictly and is silently
+    off by up to 7e-5.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm):
+            part.eps = eps
+
+
+class SamDecoderGraph(nn.Module):
+    """Box prompt and mask decoder as one graph: embedding (1, 256, 64, 64) and one box (1, 4), in
+    encoder-input pixels with any offset already added, to logits (1, 256, 256).
+
+    Only the mask that box prompts use (token 0) is up-scaled; what depends on the weights alone is
+    a constant of the graph.
+    """
+
+    def __init__(self, model: SamModel, input_size: int) -> None:
+        super().__init__()
+        self.decoder = model.mask_decoder
+        prompts = model.prompt_encoder
+        self.side = float(input_size)
+        held = prompts.state_dict() | self.decoder.state_dict()
+        corners = torch.cat([held[f"point_embeddings.{i}.weight"] for i in (2, 3)])
+        tokens = torch.cat([held["iou_token.weight"], held["mask_tokens.weight"]])
+        self.corners = corners[None]  # (1, 2, 256)
+        self.tokens = tokens[None]  # (1, 5, 256)
+        self.frequencies = held["pe_layer.positional_encoding_gaussian_matrix"]  # (2, 128)
+        self.position = prompts.get_dense_pe().detach()
+        self.no_mask = held["no_mask_embed.weight"].reshape(1, -1, 1, 1)
+
+    def forward(self, embedding: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        """Logits (1, 256, 256)."""
+        points = boxes.reshape(1, 2, 2) / self.side
+        angles = 2 * torch.pi * ((2 * points - 1) @ self.frequencies)
+        prompt = torch.cat([torch.sin(angles), torch.cos(angles)], dim=-1) + self.corners
+        tokens = torch.cat([self.tokens, prompt], dim=1)
+        source = embedding + self.no_mask
+        answered, pixels = self.decoder.transformer(source, self.position, tokens)
+        pixels = pixels.transpose(1, 2).reshape(1, CHANNELS, GRID, GRID)
+        upscaled = self.decoder.output_upscaling(pixels)  # (1, 32, 256, 256)
+        weights = self.decoder.output_hypernetworks_mlps[0](answered[:, 1])  # (1, 32)
+        side = upscaled.shape[-1]
+        logits: torch.Tensor = weights[:, None] @ upscaled.flatten(2)
+        return logits.reshape(1, side, side)

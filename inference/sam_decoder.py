@@ -1,0 +1,114 @@
+"""Decoders of SAM's kind: a whole-picture embedding and a box in, 256 x 256 logits out.
+
+Boxes are whole pixels, both ends inclusive, scaled to the encoder's input, plus an offset (SAM:
+half a pixel).  Logits cover the whole square input of the encoder, padding included.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.bundle import ModelSpec
+from inference.decoder import Embedding, Prompt
+from inference.engine import Array, Graph
+from inference.postprocess import Mask, cut_mask
+from inference.preprocess import Frame
+from inference.prompt import SamRule
+from inference.resample import Rect
+
+
+class SamDecoder:
+    """Asks a SAM decoder about boxes by the rules of its bundle."""
+
+    def __init__(self, spec: ModelSpec, rule: SamRule) -> None:
+        self.spec, self.rule = spec, rule
+
+    def answer(self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
+        """See :class:`inference.decoder.Decoder`."""
+        frame = embedding.frame
+        filled = [*prompts, *[prompts[-1]] * (self.spec.boxes_at_once - len(prompts))]
+        boxes = [p.input_box or input_box(p.edges, frame, self.rule) for p in filled]
+        placed = np.array(boxes, dtype=np.float32) + np.float32(self.rule.box_offset)
+        inputs = {"embedding": embedding.values, "boxes": placed}
+        logits = graph.run(inputs)
+        return [self._mask(logits[i], frame, p) for i, p in enumerate(prompts)]
+
+    def _mask(self, logits: Array, frame: Frame, prompt: Prompt) -> Mask:
+        threshold = self.spec.threshold_of(prompt.in_volume)
+        mask = draw_whole(logits, frame, self.rule, threshold)
+        return mask if prompt.keep is None else cut_mask(mask, prompt.keep)
+
+
+def input_box(edges: Rect, frame: Frame, rule: SamRule) -> Rect:
+    """A box given by its edges in picture pixels, first and last pixels in the encoder's input."""
+    sx, sy = box_scale(frame, rule)
+    scaled = (edges[0] * sx, edges[1] * sy, (edges[2] - 1) * sx, (edges[3] - 1) * sy)
+    if rule.box_scaling == "truncated":
+        x0, y0, x1, y1 = (float(int(value)) for value in scaled)
+        return (x0, y0, x1, y1)
+    return scaled
+
+
+def box_scale(frame: Frame, rule: SamRule) -> tuple[float, float]:
+    """Input pixels for one picture pixel along x and y, as the system scales its boxes."""
+    if rule.box_scaling == "resized":
+        return frame.columns / frame.width, frame.rows / frame.height
+    return frame.scale
+
+
+def draw_whole(logits: Array, frame: Frame, rule: SamRule, threshold: float) -> Mask:
+    """Logits (h, w) over the encoder's square input as a mask of the whole picture.
+
+    Only the window in which a logit can be above the threshold is drawn: every step is a weighted
+    mean, so a pixel is above it only if one of the logits that it is made of is.
+    """
+    across = _to_native(logits.shape[1], frame.side, frame.columns, frame.width, rule.upsampling)
+    down = _to_native(logits.shape[0], frame.side, frame.rows, frame.height, rule.upsampling)
+    if rule.interpolate == "probabilities":
+        logits = np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)
+        threshold = float(1 / (1 + np.exp(-threshold)))
+    above = logits > threshold
+    rows, columns = np.flatnonzero(above.any(axis=1)), np.flatnonzero(above.any(axis=0))
+    if rows.size == 0:
+        return Mask(0, 0, np.zeros((0, 0), np.bool_))
+    top, bottom = _touched(down, rows[0], rows[-1])
+    left, right = _touched(across, columns[0], columns[-1])
+    native = down[top:bottom] @ logits @ across[left:right].T
+    return Mask(top, left, native > threshold)
+
+
+def _touched(weights: NDArray[np.float32], first: int, last: int) -> tuple[int, int]:
+    """Rows of ``weights`` (size_out, size_in) that take anything from inputs first..last."""
+    rows = np.flatnonzero(weights[:, first : last + 1].any(axis=1))
+    return (int(rows[0]), int(rows[-1]) + 1) if rows.size else (0, 0)
+
+
+@lru_cache(maxsize=16)
+def _to_native(
+    grid: int, side: int, filled: int, size: int, upsampling: str
+) -> NDArray[np.float32]:
+    """Weights (size, grid) from a row of logits to a row of the picture.
+
+    ``through-input``: to the encoder's input, cut at the picture, to the picture (SAM);
+    ``direct``: cut on the logits' own grid, to the picture.
+    """
+    if upsampling == "through-input":
+        return np.asarray(bilinear_weights(filled, size) @ bilinear_weights(grid, side)[:filled])
+    kept = min(grid, max(1, round(filled * grid / side)))
+    weights = np.zeros((size, grid), np.float32)
+    weights[:, :kept] = bilinear_weights(kept, size)
+    return weights
+
+
+def bilinear_weights(size_in: int, size_out: int) -> NDArray[np.float32]:
+    """Weights (size_out, size_in) of the two nearest inputs, pixel centres at i + 0.5, the end
+    pixels repeated outwards: ``F.interpolate(mode="bilinear", align_corners=False)``."""
+    position = np.maximum((np.arange(size_out) + 0.5) * (size_in / size_out) - 0.5, 0)
+    first = np.minimum(np.floor(position).astype(np.int64), size_in - 1)
+    part = (position - first).astype(np.float32)
+    weights = np.zeros((size_out, size_in), np.float32)
+    np.add.at(weights, (np.arange(size_out), first), 1 - part)
+    np.add.at(weights, (np.arange(size_out), np.minimum(first + 1, size_in - 1)), part)
+    return weights

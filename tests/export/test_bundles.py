@@ -1,0 +1,122 @@
+"""From a checkpoint to masks, on a network small enough for a test."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import inference
+from inference.bundle import read_bundle
+from inference.export import bundles
+from inference.export.__main__ import main
+from inference.export.architectures import ARCHITECTURES
+from inference.export.networks.sam_parts import SamModel
+
+
+class SmallEncoder(nn.Module):
+    """(1, 3, 256, 256) to (1, 256, 64, 64)."""
+
+    def __init__(self):
+        super().__init__()
+        self.project = nn.Conv2d(3, 256, 4, 4)
+
+    def forward(self, image):
+        return self.project(image)
+
+
+def small():
+    return SamModel(SmallEncoder(), 256)
+
+
+@pytest.fixture
+def systems(monkeypatch):
+    """litemedsam, and daft-2024 with two experts only, with the small encoder."""
+    made = {
+        name: dataclasses.replace(ARCHITECTURES[name], network=small)
+        for name in ("litemedsam", "daft-2024")
+    }
+    # experts: CT of DAFT's own network, lite_medsam of LiteMedSAM's
+    routing = {"CT": "CT", "default": "lite_medsam"}
+    made["daft-2024"] = dataclasses.replace(made["daft-2024"], routing=routing)
+    monkeypatch.setattr(bundles, "ARCHITECTURES", made)
+    return made
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    torch.manual_seed(3)
+    torch.save({"model": small().state_dict()}, tmp_path / "checkpoint.pth")
+    return tmp_path / "checkpoint.pth"
+
+
+def run(*words):
+    return main([str(word) for word in words])
+
+
+def test_an_exported_bundle_segments_in_both_fidelities(systems, checkpoint, tmp_path):
+    assert run("litemedsam", "--checkpoint", checkpoint, "--out", tmp_path / "b") == 0
+    bundle = read_bundle(tmp_path / "b")
+    bundle.verify()
+    assert (bundle.name, bundle.fidelity) == ("LiteMedSAM", "corrected")
+    picture = np.random.default_rng(0).integers(0, 256, (90, 120, 3)).astype(np.uint8)
+    for fidelity, scaling in (("corrected", "float"), ("published", "truncated")):
+        segmenter = inference.load(tmp_path / "b", fidelity=fidelity)
+        assert segmenter.model().spec.sam.box_scaling == scaling
+        labels = segmenter.segment(picture, [[10, 11, 60, 71], [5, 5, 20, 30]])
+        assert labels.shape == (90, 120) and set(np.unique(labels)) <= {0, 1, 2}
+
+
+def test_a_routed_bundle_loads_only_the_experts_it_needs(systems, checkpoint, tmp_path):
+    folder = tmp_path / "experts"
+    folder.mkdir()
+    experts = set(systems["daft-2024"].routing.values())
+    for expert in experts:
+        (folder / f"{expert}.pth").symlink_to(checkpoint)
+    assert run("daft-2024", "--checkpoint", folder, "--out", tmp_path / "b") == 0
+    segmenter = inference.load(tmp_path / "b")
+    assert set(segmenter.bundle.models) == experts
+    segmenter.segment(np.zeros((40, 40), np.uint8), [[3, 3, 20, 20]], "Ultrasound")
+    assert set(segmenter._models) == {"lite_medsam"}
+    assert {file for file, _ in segmenter._compiled} == {
+        "lite_medsam_encoder.onnx",
+        "lite_medsam_decoder.onnx",
+    }
+
+
+def test_a_missing_expert_is_named(systems, checkpoint, tmp_path, capsys):
+    (tmp_path / "experts").mkdir()
+    words = ("daft-2024", "--checkpoint", tmp_path / "experts", "--out", tmp_path / "b")
+    assert run(*words) == 2
+    assert "experts: expected CT.pth" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_checkpoint_that_does_not_fit_leaves_nothing_behind(
+    systems, checkpoint, tmp_path, capsys
+):
+    state = small().state_dict()
+    state["image_encoder.project.bias"] = torch.zeros(7)
+    del state["mask_decoder.iou_token.weight"]
+    torch.save(state, tmp_path / "bad.pth")
+    assert run("litemedsam", "--checkpoint", tmp_path / "bad.pth", "--out", tmp_path / "b") == 2
+    said = capsys.readouterr().err
+    assert "1 missing (mask_decoder.iou_token.weight)" in said
+    assert "image_encoder.project.bias: expected (256,), found (7,)" in said
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.pth", "checkpoint.pth"]
+
+
+def test_nothing_is_written_over(systems, checkpoint, tmp_path, capsys):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "mine").touch()
+    assert run("litemedsam", "--checkpoint", checkpoint, "--out", tmp_path / "b") == 2
+    assert "expected no such file or folder yet" in capsys.readouterr().err
+    assert (tmp_path / "b" / "mine").exists()
+
+
+def test_a_graph_with_other_numbers_is_refused(systems, checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("inference.export.graphs.TOLERANCE", 0.0)
+    assert run("litemedsam", "--checkpoint", checkpoint, "--out", tmp_path / "b") == 2
+    assert "expected torch's numbers within" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
