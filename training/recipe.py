@@ -158,11 +158,19 @@ class ExpertsConfig:
 
 
 @dataclass(frozen=True)
+class MixConfig:
+    """Average of two runs' weights."""
+
+    share: float = 0.7
+    """Of the second run; chosen on validation."""
+
+
+@dataclass(frozen=True)
 class ExportConfig:
     """A bundle's settings."""
 
     name: str = "medsam-laptop-default"
-    version: str = "0.1.0"
+    version: str = "0.2.0"
     warm_start: str = "MobileNetV2 of DeepLab v3, PASCAL VOC (Google Coral, Apache-2.0)"
     """What the run started from, in words for the card."""
     threshold_2d: float = -0.6
@@ -171,6 +179,9 @@ class ExportConfig:
     ellipse_prior: float = 3.0
     round_modalities: tuple[str, ...] = ("Dermoscopy", "Fundus", "PET")
     """Where validation gains by a geometric prior; elsewhere it loses."""
+    volume_views: Literal["with-prior", "both"] = "both"
+    ellipsoid_prior: float = 1.0
+    """``volume.views`` and ``volume.ellipsoid_prior`` of the bundle, chosen on validation."""
     opset: int = 17
     """ONNX operators: 16 brought GridSample, 17 is read by every engine of the last years."""
     format: Literal["onnx", "openvino"] = "onnx"

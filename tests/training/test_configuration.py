@@ -17,6 +17,7 @@ KINDS = {
     "finetune": recipe.FinetuneConfig,
     "finetune_restart": recipe.FinetuneConfig,
     "experts": recipe.ExpertsConfig,
+    "mix": recipe.MixConfig,
     "export": recipe.ExportConfig,
     "quantise": recipe.QuantiseConfig,
     "validate": recipe.ValidateConfig,
