@@ -46,12 +46,18 @@ def connect(timeout_s: int = ENGINE_TIMEOUT_S) -> Engine:
     return client
 
 
-def cgroup_driver(engine: Engine) -> str:
-    """Return how the engine makes cgroups: ``cgroupfs`` or ``systemd``."""
+def engine_info(engine: Engine) -> dict[str, Any]:
+    """Return what the engine says of itself and its machine, such as ``CgroupDriver``."""
     try:
-        return str(engine.info()["CgroupDriver"])
+        info: dict[str, Any] = engine.info()
     except ENGINE_FAILURES as error:
         raise EngineError(f"Docker Engine does not describe itself: {error}") from error
+    return info
+
+
+def is_local(engine: Engine) -> bool:
+    """Return whether the engine is on this machine: whether it is talked to by a socket file."""
+    return str(engine.base_url).startswith("http+docker://")
 
 
 def _probe(host: str) -> None:

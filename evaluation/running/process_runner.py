@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from evaluation.errors import HarnessFault, TeamError
+from evaluation.running.host import describe_host, hardware_key
 from evaluation.running.logs import Tail
 from evaluation.running.outcomes import SIGNAL_EXIT, CaseRun
 from evaluation.running.protocol import Protocol
@@ -45,6 +46,8 @@ class ProcessRunner:
 
     def __init__(self, protocol: Protocol, lock: Path) -> None:
         self._protocol = protocol
+        self.machine = describe_host()
+        self.hardware = hardware_key(self.machine, protocol, enforced=False)
         self._mark = f"{RUN_VARIABLE}={lock}".encode()
 
     def describe(self) -> dict[str, str]:

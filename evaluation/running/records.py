@@ -57,6 +57,9 @@ class CaseRecord:
     cpuset: str = ""
     """Processors that were its own; empty for all of the machine."""
     host: str = ""
+    """Name of the machine that it ran on."""
+    hardware: str = ""
+    """What it had to run on, by host.hardware_key: times compare only where this is equal."""
     limits: LimitsInForce | None = None
     """As read back from engine and kernel; None where nothing enforces any."""
     cpu_s: float | None = None
@@ -142,6 +145,15 @@ def parse_record(line: bytes, where: str) -> CaseRecord:
 def last_records(records: Iterable[CaseRecord]) -> dict[str, CaseRecord]:
     """Return the record that counts for each case, by case name."""
     return {record.case: record for record in records}
+
+
+def read_hardware(path: Path) -> dict[str, str]:
+    """Return by case what the run that counts had to run on (``CaseRecord.hardware``).
+
+    Times of two teams on a case compare only where both texts are equal and not empty.
+    """
+    counting = last_records(read_records(path))
+    return {case: record.hardware for case, record in counting.items()}
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -18,7 +18,7 @@ from evaluation import __version__
 from evaluation.dataset import Case
 from evaluation.errors import EngineError, EvaluationError, HarnessFault, UsageError
 from evaluation.running.engine import connect
-from evaluation.running.host import describe_host
+from evaluation.running.host import describe_host, hardware_key
 from evaluation.running.images import make_image
 from evaluation.running.outcomes import Status
 from evaluation.running.protocol import Protocol
@@ -96,8 +96,11 @@ class Workers:
         except Exception as error:
             raise HarnessFault(f"worker {address}: {type(error).__name__}: {error}") from error
 
-    def describe(self) -> list[dict[str, Any]]:
-        """Return each worker's hardware; raises EngineError for another version of the harness."""
+    def describe(self, protocol: Protocol) -> list[dict[str, Any]]:
+        """Return each worker's hardware, with its hardware_key under a protocol.
+
+        Raises EngineError for another version of the harness.
+        """
         hosts = []
         for address in self.addresses:
             host = self.call(address, _describe_worker)
@@ -105,7 +108,8 @@ class Workers:
                 raise EngineError(
                     f"worker {address}: expected harness {__version__}, found {host['harness']}"
                 )
-            hosts.append({"address": address, **host})
+            hardware = hardware_key(host, protocol)
+            hosts.append({"address": address, **host, "hardware": hardware})
         return hosts
 
     def prepare(self, team: Team) -> Submission:

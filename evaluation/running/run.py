@@ -126,7 +126,7 @@ def _execute_remotely(
     """Run on the workers of a Dask scheduler; as execute otherwise."""
     check_protocol(protocol, teams)
     with RunFolder(out) as folder, _stoppable(), closing(Workers(scheduler)) as workers:
-        hosts = workers.describe()
+        hosts = workers.describe(protocol)
         submissions = [workers.prepare(team) for team in teams]
         for submission in submissions:
             describe_team(folder, submission, None, protocol, cases, workers=hosts)
@@ -178,7 +178,8 @@ def describe_team(
         "start_up": None if start_up is None else asdict(start_up),
         "protocol": asdict(protocol),
         "protocol_sha256": protocol.digest,
-        "host": describe_host(),
+        "host": dict(runner.machine) if runner else describe_host(),
+        "hardware": [runner.hardware] if runner else [worker["hardware"] for worker in workers],
         "versions": describe_versions() | (runner.describe() if runner else {}),
         "workers": list(workers),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),

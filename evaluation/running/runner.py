@@ -17,7 +17,8 @@ from evaluation.errors import EngineError, HarnessFault
 from evaluation.running.case_watch import CaseWatch
 from evaluation.running.cgroups import Cgroup, can_hold_cases, find_container, remove_all
 from evaluation.running.container_config import host_config
-from evaluation.running.engine import ENGINE_FAILURES, Engine, cgroup_driver
+from evaluation.running.engine import ENGINE_FAILURES, Engine, engine_info
+from evaluation.running.host import describe_engine_host, hardware_key
 from evaluation.running.images import make_image
 from evaluation.running.kernel_log import OomWitness, is_readable
 from evaluation.running.limits import check_cgroup, check_host_config, in_force
@@ -60,7 +61,10 @@ class DockerRunner:
         self._lock = lock
         self._cpuset = cpuset
         self._cgroups = f"{CGROUP_PREFIX}{hashlib.sha256(str(lock).encode()).hexdigest()[:16]}"
-        self._has_parents = can_hold_cases(cgroup_driver(engine))
+        info = engine_info(engine)
+        self._has_parents = can_hold_cases(str(info["CgroupDriver"]))
+        self.machine = describe_engine_host(engine, info)
+        self.hardware = hardware_key(self.machine, protocol, cpuset)
 
     def describe(self) -> dict[str, str]:
         """Return the engine's versions and the evidence it gives, for the run's description."""

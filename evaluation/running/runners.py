@@ -9,6 +9,7 @@ from typing import Protocol as Interface
 
 from evaluation.errors import EngineError, UsageError
 from evaluation.running.engine import connect
+from evaluation.running.host import Machine
 from evaluation.running.lanes import split_processors
 from evaluation.running.outcomes import CaseRun
 from evaluation.running.process_runner import ProcessRunner
@@ -25,6 +26,10 @@ class Runner(Interface):
     """What can run a submission: containers of Docker Engine, or plain processes."""
 
     name: str
+    machine: Machine
+    """The machine that cases run on, as describe_host tells it."""
+    hardware: str
+    """What a case has to run on, by hardware_key."""
 
     def describe(self) -> dict[str, str]:
         """Return versions of what runs the submissions."""

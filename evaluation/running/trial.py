@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import platform
 import statistics
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Protocol as Interface
 from evaluation.dataset import Case, digest_of
 from evaluation.errors import HarnessFault, OutputError
 from evaluation.running.carried_state import CarriedState, describe_use
+from evaluation.running.host import Machine
 from evaluation.running.outcomes import CaseRun, Outcome, Status, judge, one_line
 from evaluation.running.outputs import Expected, take_mask
 from evaluation.running.protocol import Protocol
@@ -31,6 +31,10 @@ class CaseRunner(Interface):
     """The part of a runner that a trial needs."""
 
     name: str
+    machine: Machine
+    """The machine that cases run on, as describe_host tells it."""
+    hardware: str
+    """What a case has to run on, by hardware_key."""
 
     def run_case(self, submission: Submission, case: str, folders: Folders) -> CaseRun:
         """Run one case; raises HarnessFault when that fails through no fault of the submission."""
@@ -75,7 +79,9 @@ class Trial:
                 logger.warning("%s, %s: %s", submission.team.name, case.name, error)
                 finished = Finished(Outcome(Status.HARNESS_FAULT, one_line(str(error))))
         key = key_of(self._runner.name, submission, case, digest, self._protocol)
-        return _record(case, finished, started_at, key)
+        record = _record(case, finished, started_at, key)
+        host, hardware = str(self._runner.machine["name"]), self._runner.hardware
+        return replace(record, host=host, hardware=hardware)
 
     def warm_up(self, submission: Submission, case: Case, file: Path) -> None:
         """Run a case as often as the protocol says and forget it; faults show in the timed run."""
@@ -157,7 +163,6 @@ def _record(case: Case, finished: Finished, started_at: str, key: ResumeKey) -> 
         submission=key.submission,
         case_sha256=key.case_sha256,
         protocol_sha256=key.protocol_sha256,
-        host=platform.node(),
     )
     if run is not None:
         record = replace(
