@@ -1,0 +1,242 @@
+"""How firm the ranking is: places in bootstrap samples, tau, schemes side by side, significance.
+
+The views are those of challengeR (Wiesenfarth et al., Scientific Reports 11:2369, 2021): blob plot,
+Kendall's tau, line plot over ranking methods, significance map.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+from evaluation.ranking.results import Board, Ranking, Scheme, Significance, Standing
+from evaluation.report.drawing import (
+    circle,
+    grid_across,
+    line,
+    linear_axis,
+    number,
+    rectangle,
+    shortened,
+    team_class,
+    text,
+)
+from evaluation.report.figure import WIDTH, Cell, Figure
+
+_LEFT, _RIGHT, _TOP, _ROW = 136, 14, 22, 18
+
+METRIC_TITLES = {"dsc": "DSC", "nsd": "NSD", "seconds": "run time"}
+
+
+def stability_plots(ranking: Ranking, teams: Sequence[str]) -> list[Figure]:
+    """All of them for every board; what was not drawn from samples is left out."""
+    figures = []
+    for board in ranking.boards:
+        if len(board.teams) < 2:
+            continue
+        if sum(board.schemes[0].standings[0].place_counts):
+            figures.append(_blobs(board))
+            figures += _taus(board)
+        if len(board.schemes) > 1:
+            figures.append(_schemes(board, teams))
+        figures += [_significance(board, tests, ranking) for tests in board.significance]
+    return figures
+
+
+def _blobs(board: Board) -> Figure:
+    scheme = board.schemes[0]
+    standings = scheme.standings
+    samples = sum(standings[0].place_counts)
+    bottom = _TOP + _ROW * len(standings)
+    last = len(standings)
+    step = (WIDTH - _LEFT - _RIGHT) / last
+    largest = min(step, _ROW) / 2
+    parts = [text(_LEFT - 8, 8, "place, team", "end", "tick")]
+    every = 1 if last <= 12 else 2
+    for place in range(1, last + 1, every):
+        x = _LEFT + (place - 0.5) * step
+        parts.append(line([(x, _TOP), (x, bottom)], "grid"))
+        parts.append(text(x, bottom + 12, str(place), "middle", "tick"))
+    rows: list[tuple[Cell, ...]] = []
+    for lane, standing in enumerate(standings):
+        y = _TOP + (lane + 0.5) * _ROW
+        parts.append(text(_LEFT - 8, y, f"{standing.place} {shortened(standing.team)}", "end"))
+        ends = [
+            (_LEFT + (place - 0.5) * step, y)
+            for place in (standing.places.low, standing.places.high)
+        ]
+        parts.append(line(ends, "interval"))
+        for place, count in enumerate(standing.place_counts, start=1):
+            rows.append((standing.team, standing.place, place, count, count / samples))
+            if count:
+                radius = max(largest * math.sqrt(count / samples), 0.8)
+                title = f"{standing.team}: place {place} in {100 * count / samples:.1f} %"
+                parts.append(circle(_LEFT + (place - 0.5) * step, y, radius, "blob", title))
+        x = _LEFT + (standing.place - 0.5) * step
+        parts.append(line([(x, y - 6), (x, y + 6)], "median"))
+    parts.append(text((_LEFT + WIDTH) / 2, bottom + 30, "place in a bootstrap sample", "middle"))
+    first = max(standings, key=lambda each: each.first)
+    return Figure(
+        name=f"places-{board.name.lower()}",
+        title=f"Places in bootstrap samples, {board.name}",
+        caption=(
+            f"{samples} bootstrap samples of {board.cases} cases, scheme {scheme.name}. Area of a "
+            "disk: part of the samples with that place; upright line: place with all cases; "
+            "horizontal line: interval of the place. "
+            f"{first.team} is first in {100 * first.first:.0f} % of the samples."
+        ),
+        height=bottom + 44,
+        drawing="".join(parts),
+        columns=("team", "place", "sample_place", "samples", "part_of_samples"),
+        rows=tuple(rows),
+    )
+
+
+def _taus(board: Board) -> list[Figure]:
+    known = [scheme for scheme in board.schemes if scheme.kendall.values]
+    if not known:
+        return []
+    row = 44
+    bottom = 10 + row * len(known)
+    lowest = min(scheme.kendall.values[0] for scheme in known)
+    axis = linear_axis(max(-1.0, min(lowest, 0.9)), 1.0, _LEFT, WIDTH - _RIGHT)
+    parts = [grid_across(axis, 10, bottom, "Kendall’s tau-b to the ranking with all cases")]
+    rows: list[tuple[Cell, ...]] = []
+    for lane, scheme in enumerate(known):
+        y = 10 + (lane + 0.5) * row
+        values = np.array(scheme.kendall.values)
+        heights, edges = np.histogram(values, bins=40, range=(axis.low, axis.high))
+        shares = heights / heights.max() * row * 0.42
+        path = f"M{number(axis.at(edges[0]))} {number(y)}"
+        upper = "".join(
+            f"V{number(y - share)}H{number(axis.at(edge))}"
+            for share, edge in zip(shares, edges[1:], strict=True)
+        )
+        lower = "".join(
+            f"V{number(y + share)}H{number(axis.at(edge))}"
+            for share, edge in zip(shares[::-1], edges[-2::-1], strict=True)
+        )
+        parts.append(f'<path class="violin" d="{path}{upper}{lower}Z"/>')
+        middle = float(np.median(values))
+        parts.append(line([(axis.at(middle), y - 12), (axis.at(middle), y + 12)], "median"))
+        parts.append(text(_LEFT - 8, y - 6, shortened(scheme.name, 22), "end", "small"))
+        parts.append(text(_LEFT - 8, y + 7, f"median {middle:.3f}", "end", "tick"))
+        found = scheme.kendall.interval
+        rows.append(
+            (
+                *(scheme.name, len(values), scheme.kendall.mean, middle),
+                *((found.low, found.high) if found else (None, None)),
+            )
+        )
+    return [
+        Figure(
+            name=f"kendall-tau-{board.name.lower()}",
+            title=f"Agreement of bootstrap samples with the ranking, {board.name}",
+            caption=(
+                f"Distribution of Kendall’s tau-b over {len(known[0].kendall.values)} samples by "
+                "ranking scheme; 1 is the same order. Upright line: median."
+            ),
+            height=bottom + 44,
+            drawing="".join(parts),
+            columns=("scheme", "samples", "mean_tau", "median_tau", "interval_low", "interval_high"),
+            rows=tuple(rows),
+        )
+    ]
+
+
+def _schemes(board: Board, teams: Sequence[str]) -> Figure:
+    schemes = board.schemes
+    last = len(board.teams)
+    left, right, top = 30, 140, 44
+    bottom = top + _ROW * (last - 1)
+    step = (WIDTH - left - right) / max(len(schemes) - 1, 1)
+    places = [{each.team: each.place for each in scheme.standings} for scheme in schemes]
+    # teams that share a place are drawn below each other
+    spots = [
+        {each.team: top + _ROW * lane for lane, each in enumerate(_by_place(scheme, schemes[0]))}
+        for scheme in schemes
+    ]
+    parts = []
+    for column, scheme in enumerate(schemes):
+        x = left + column * step
+        anchor = "start" if column == 0 else "middle"
+        words = scheme.name.split("-then-")
+        for lane, word in enumerate([words[0], "then " + words[1]] if len(words) > 1 else words):
+            parts.append(text(x - (14 if column == 0 else 0), 10 + 13 * lane, word, anchor, "tick"))
+    for team in [*reversed(teams)]:
+        points = [(left + c * step, spot[team]) for c, spot in enumerate(spots)]
+        kind = team_class(teams.index(team))
+        parts.append(f'<g class="{kind}">{line(points, "ladder")}')
+        for column, (x, y) in enumerate(points):
+            title = f"{team}: place {places[column][team]} by {schemes[column].name}"
+            parts.append(circle(x, y, 7.5, "spot", title))
+            parts.append(text(x, y, str(places[column][team]), "middle", "inspot"))
+        parts.append("</g>" + text(points[-1][0] + 13, points[-1][1], shortened(team)))
+    moved = max(
+        (max(p[team] for p in places) - min(p[team] for p in places), team) for team in teams
+    )
+    return Figure(
+        name=f"schemes-{board.name.lower()}",
+        title=f"Places under every ranking scheme, {board.name}",
+        caption=(
+            f"{last} teams, {board.cases} cases; the first column is the scheme of the protocol. "
+            f"The number is the place; teams that share it stand below each other. "
+            f"Largest change: {moved[1]} by {moved[0]} places."
+        ),
+        height=bottom + 20,
+        drawing="".join(parts),
+        columns=("team", *(scheme.name for scheme in schemes)),
+        rows=tuple((team, *(p[team] for p in places)) for team in teams),
+    )
+
+
+def _by_place(scheme: Scheme, reference: Scheme) -> list[Standing]:
+    order = {each.team: lane for lane, each in enumerate(reference.standings)}
+    return sorted(scheme.standings, key=lambda each: (each.place, order[each.team]))
+
+
+def _significance(board: Board, tests: Significance, ranking: Ranking) -> Figure:
+    standings = board.schemes[0].standings
+    at = {team.team: index for index, team in enumerate(board.teams)}
+    alpha = float(ranking.rules.get("alpha", 0.05))
+    size = min((WIDTH - _LEFT - _RIGHT) / len(standings), 26)
+    top = 92
+    parts = []
+    rows: list[tuple[Cell, ...]] = []
+    firm = 0
+    for line_number, one in enumerate(standings):
+        y = top + (line_number + 0.5) * size
+        parts.append(text(_LEFT - 6, y, f"{one.place} {shortened(one.team)}", "end", "small"))
+        x = _LEFT + (line_number + 0.5) * size
+        parts.append(
+            f'<text class="small" transform="translate({number(x + 4)} {top - 6}) rotate(-60)">'
+            f"{escape(shortened(one.team, 14))}</text>"
+        )
+        for column, other in enumerate(standings):
+            p = tests.p_holm[at[one.team]][at[other.team]]
+            if p is None:
+                continue
+            rows.append((one.team, other.team, tests.p[at[one.team]][at[other.team]], p))
+            better = p < alpha
+            firm += better
+            title = f"{one.team} better than {other.team}: p = {p:.3g}"
+            box = (_LEFT + column * size, top + line_number * size, size - 1, size - 1)
+            parts.append(rectangle(*box, "better" if better else "notbetter", title))
+    pairs = len(standings) * (len(standings) - 1) // 2
+    name = METRIC_TITLES[tests.metric]
+    return Figure(
+        name=f"significance-{tests.metric}-{board.name.lower()}",
+        title=f"Significance in {name}, {board.name}",
+        caption=(
+            f"Dark: the team of the row is better in {name} than the team of the column (one-sided "
+            f"Wilcoxon signed-rank test over {board.cases} cases, Holm-adjusted p < {alpha:g}). "
+            f"{firm} of {pairs} pairs of teams can be told apart."
+        ),
+        height=top + size * len(standings) + 6,
+        drawing="".join(parts),
+        columns=("better_team", "than_team", "p", "p_holm"),
+        rows=tuple(rows),
+    )

@@ -1,0 +1,238 @@
+"""Accuracy against run time with the Pareto front (figure 3c and 3d), start-up share, drift."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evaluation.ranking.results import Board, TeamResult
+from evaluation.report.drawing import (
+    circle,
+    grid_across,
+    grid_up,
+    line,
+    linear_axis,
+    log_axis,
+    number,
+    team_class,
+    text,
+)
+from evaluation.report.figure import WIDTH, Cell, Figure
+from evaluation.report.rank_plots import DIMENSIONS, TITLES
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 12, 290
+
+_LARGEST, _SMALLEST = 15.0, 5.0
+"""Radii of bubbles."""
+
+_LETTER = 6.2
+"""Width of a letter of a label, about."""
+
+
+@dataclass(frozen=True)
+class _Bubble:
+    """A team in the plot, in pixels."""
+
+    team: str
+    x: float
+    y: float
+    radius: float
+    on_front: bool
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Points (seconds, accuracy) that no other beats: none is as fast and as good, and one better.
+
+    In the order of seconds; equal points are all in it.
+    """
+    return [
+        index
+        for index, (seconds, score) in sorted(enumerate(points), key=lambda item: item[1])
+        if not any(
+            other[0] <= seconds and other[1] >= score and other != (seconds, score)
+            for other in points
+        )
+    ]
+
+
+def bubble_plots(
+    boards: tuple[Board, ...], teams: Sequence[str], peak_bytes: dict[str, float]
+) -> list[Figure]:
+    """DSC and NSD against seconds on the boards of 2D and 3D; the area is the peak memory."""
+    return [
+        _bubble_plot(board, metric, teams, peak_bytes)
+        for board in boards
+        if board.name in DIMENSIONS
+        for metric in TITLES
+        if any(result.mean.seconds is not None for result in board.teams)
+    ]
+
+
+def _bubble_plot(
+    board: Board, metric: str, teams: Sequence[str], peak_bytes: dict[str, float]
+) -> Figure:
+    timed = [result for result in board.teams if result.mean.seconds is not None]
+    points = [(result.mean.seconds or 0.0, getattr(result.mean, metric)) for result in timed]
+    front = pareto_front(points)
+    sized = all(result.team in peak_bytes for result in timed)
+    across = log_axis([x for x, _ in points], _LEFT, WIDTH - _RIGHT)
+    scores = [y for _, y in points]
+    up = linear_axis(min(scores), max(scores), _BOTTOM - 20, _TOP + 12)
+    most = max((peak_bytes.get(result.team, 0) for result in timed), default=0) or 1
+    bubbles = []
+    for index, (result, point) in enumerate(zip(timed, points, strict=True)):
+        share = math.sqrt(peak_bytes[result.team] / most) if sized else 0.45
+        radius = max(_SMALLEST, _LARGEST * share)
+        at = across.at(point[0]), up.at(point[1])
+        bubbles.append(_Bubble(result.team, *at, radius, index in front))
+    parts = [
+        grid_across(across, _TOP, _BOTTOM, "seconds a case, mean (logarithmic)"),
+        grid_up(up, _LEFT, WIDTH - _RIGHT, f"{TITLES[metric]}, mean"),
+        _front_line([bubbles[index] for index in front], WIDTH - _RIGHT),
+    ]
+    for bubble, point in zip(bubbles, points, strict=True):
+        kind = "bubble " + team_class(teams.index(bubble.team)) + " front" * bubble.on_front
+        title = f"{bubble.team}: {TITLES[metric]} {point[1]:.4f}, {point[0]:.2f} s"
+        parts.append(circle(bubble.x, bubble.y, bubble.radius, kind, title))
+    parts.append(_labels(bubbles))
+    area = "area: mean peak memory of a case" if sized else "all of one size"
+    names = ", ".join(timed[index].team for index in front)
+    return Figure(
+        name=f"{metric}-against-time-{board.name.lower()}",
+        title=f"{TITLES[metric]} against run time, {board.name}",
+        caption=(
+            f"Means over modalities of {board.cases} {board.name} cases; seconds over cases that "
+            f"are ok. Bubbles: {len(timed)} teams, {area}. Dashed: Pareto front, the teams that "
+            f"no other beats in both: {names}. Names stand where there is room for them."
+        ),
+        height=_BOTTOM + 44,
+        drawing="".join(parts),
+        columns=("team", "mean_seconds", f"mean_{metric}", "mean_peak_bytes", "on_pareto_front"),
+        rows=tuple(
+            (result.team, *point, peak_bytes.get(result.team), int(index in front))
+            for index, (result, point) in enumerate(zip(timed, points, strict=True))
+        ),
+    )
+
+
+def _front_line(front: Sequence[_Bubble], right: float) -> str:
+    """Steps: what can be had at most within a time."""
+    if not front:
+        return ""
+    path = f"M{number(front[0].x)} {number(front[0].y)}"
+    path += "".join(f"H{number(bubble.x)}V{number(bubble.y)}" for bubble in front[1:])
+    return f'<path class="pareto" d="{path}H{number(right)}"/>'
+
+
+def _labels(bubbles: Sequence[_Bubble]) -> str:
+    """Names beside bubbles, those of the front first, each only where nothing else is."""
+    taken = [(b.x - b.radius, b.y - b.radius, b.x + b.radius, b.y + b.radius) for b in bubbles]
+    parts = []
+    for bubble in sorted(bubbles, key=lambda each: (not each.on_front, each.y)):
+        width = len(bubble.team) * _LETTER + 2
+        gap = bubble.radius + 3
+        for left, middle in (
+            (bubble.x + gap, bubble.y),
+            (bubble.x - gap - width, bubble.y),
+            (bubble.x - width / 2, bubble.y - gap - 6),
+            (bubble.x - width / 2, bubble.y + gap + 6),
+            (bubble.x + gap * 0.7, bubble.y - gap - 2),
+            (bubble.x + gap * 0.7, bubble.y + gap + 2),
+        ):
+            box = (left, middle - 7, left + width, middle + 7)
+            inside = box[0] > _LEFT and box[2] < WIDTH - 2 and box[1] > 0 and box[3] < _BOTTOM
+            if inside and not any(_meet(box, other) for other in taken):
+                taken.append(box)
+                parts.append(text(left, middle, bubble.team, "start", "halo"))
+                break
+    return "".join(parts)
+
+
+def _meet(
+    first: tuple[float, float, float, float], second: tuple[float, float, float, float]
+) -> bool:
+    return (
+        first[0] < second[2]
+        and second[0] < first[2]
+        and first[1] < second[3]
+        and second[1] < first[3]
+    )
+
+
+def start_up_plot(
+    results: Sequence[TeamResult], start_up_s: dict[str, float], host_words: str = ""
+) -> list[Figure]:
+    """How much of a case's time is the container's own start, by team; none if not measured."""
+    known = [
+        (result.team, start_up_s[result.team], result.mean.seconds)
+        for result in results
+        if result.team in start_up_s and result.mean.seconds is not None
+    ]
+    if not known:
+        return []
+    known.sort(key=lambda item: item[2])
+    left, right, top, row = 136, 52, 8, 20
+    bottom = top + row * len(known)
+    axis = linear_axis(0, max(max(start, total) for _, start, total in known), left, WIDTH - right)
+    parts = [grid_across(axis, top, bottom, "seconds a case, mean")]
+    rows: list[tuple[Cell, ...]] = []
+    for lane, (team, start, total) in enumerate(known):
+        y = top + (lane + 0.5) * row
+        parts.append(text(left - 8, y, team[:20], "end"))
+        parts.append(line([(axis.at(0), y), (axis.at(total), y)], "bar whole"))
+        parts.append(line([(axis.at(0), y), (axis.at(min(start, total)), y)], "bar part"))
+        share = start / total if total else math.nan
+        parts.append(text(WIDTH - right + 6, y, f"{100 * share:.0f} %"))
+        rows.append((team, start, total, share))
+    return [
+        Figure(
+            name="start-up-share",
+            title="Share of the start-up in the run time",
+            caption=(
+                f"Mean seconds of a case (pale) of {len(known)} teams, of which the container's "
+                "own start takes the dark part: the median time of the same image doing nothing, "
+                "under the same limits. Right: its share."
+            ),
+            height=bottom + 44,
+            drawing="".join(parts),
+            columns=("team", "start_up_seconds", "mean_seconds", "start_up_share"),
+            rows=tuple(rows),
+        )
+    ]
+
+
+def drift_plot(ticks: Sequence[tuple[str, float]], spread: float | None) -> list[Figure]:
+    """Times of the same work through the run, against their median; none if not measured.
+
+    `ticks` are the machine and the time as a part of the median on it, in the order of the run.
+    """
+    if len(ticks) < 2:
+        return []
+    values = [value for _, value in ticks]
+    up = linear_axis(min(*values, 0.9), max(*values, 1.1), 200, 12)
+    across = linear_axis(1, len(ticks), _LEFT, WIDTH - _RIGHT)
+    parts = [
+        grid_across(across, 12, 200, "measurement, in the order of the run"),
+        grid_up(up, _LEFT, WIDTH - _RIGHT, "time / median"),
+        line([(_LEFT, up.at(1)), (WIDTH - _RIGHT, up.at(1))], "rule"),
+    ]
+    hosts = sorted({host for host, _ in ticks})
+    for index, (host, value) in enumerate(ticks, start=1):
+        kind = "tickmark " + team_class(hosts.index(host))
+        parts.append(circle(across.at(index), up.at(value), 2.5, kind, f"{host}: {value:.3f}"))
+    words = "" if spread is None else f" They spread by {100 * spread:.1f} % of the median."
+    return [
+        Figure(
+            name="timing-drift",
+            title="Drift of the machine",
+            caption=(
+                f"{len(ticks)} times of one container that always does the same work, on "
+                f"{len(hosts)} machine(s), as parts of the machine's median; 1 is no drift.{words}"
+            ),
+            height=244,
+            drawing="".join(parts),
+            columns=("measurement", "host", "time_over_median"),
+            rows=tuple((index, host, value) for index, (host, value) in enumerate(ticks, start=1)),
+        )
+    ]
