@@ -11,10 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-TEAM_COLOURS = 8
+TEAM_COLOURS = 5
 """The style sheet has so many team colours; teams beyond them are grey."""
 
 GREY = "grey"
+
+MOST_TICKS = 8
+"""Of a logarithmic axis."""
 
 BASELINE = 4.0
 """From the middle of a text of 12 pixels down to its baseline."""
@@ -54,18 +57,20 @@ def linear_axis(low: float, high: float, start: float, end: float, count: int = 
 
 
 def log_axis(values: Iterable[float], start: float, end: float) -> Axis:
-    """An axis of positive values by 1, 2, 5, 10, or by tens where they span three decades."""
+    """An axis of positive values that ends at 1, 2 or 5 times a power of ten.
+
+    Ticks are at all of these, or at powers of ten only where they would be too many.
+    """
     positive = [value for value in values if value > 0] or [1.0]
     low, high = min(positive), max(positive)
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    steps = (1,) if last - first > 2 else (1, 2, 5)
-    all_ticks = [k * 10.0**power for power in range(first - 1, last + 1) for k in steps]
-    lower = max((tick for tick in all_ticks if tick <= low), default=low)
-    upper = min((tick for tick in all_ticks if tick >= high), default=high)
-    if upper <= lower:
-        upper = min(tick for tick in [*all_ticks, lower * 10] if tick > lower)
-    ticks = tuple(tick for tick in all_ticks if lower <= tick <= upper)
-    return Axis(lower, upper, start, end, ticks, logarithmic=True)
+    rounds = [k * 10.0**power for power in range(first - 1, last + 2) for k in (1, 2, 5)]
+    lower = max(tick for tick in rounds if tick <= low * (1 + 1e-9))
+    upper = min(tick for tick in rounds if tick >= high * (1 - 1e-9) and tick > lower)
+    ticks = [tick for tick in rounds if lower <= tick <= upper]
+    if len(ticks) > MOST_TICKS:
+        ticks = [tick for tick in ticks if round(math.log10(tick), 9).is_integer()]
+    return Axis(lower, upper, start, end, tuple(ticks), logarithmic=True)
 
 
 def number(value: float) -> str:

@@ -89,8 +89,9 @@ def write_figures(folder: Path, figures: Sequence[Figure]) -> None:
 
 def in_a_row(figures: Iterable[Figure]) -> str:
     """Figures side by side where there is room, else one below the other."""
-    content = "".join(figure.as_html() for figure in figures)
-    return f'<div class="plots">{content}</div>' if content else ""
+    contents = [figure.as_html() for figure in figures]
+    kind = "plots pairs" if len(contents) in (2, 4) else "plots"
+    return f'<div class="{kind}">{"".join(contents)}</div>' if contents else ""
 
 
 def paper_style() -> str:

@@ -26,12 +26,9 @@ from evaluation.report.drawing import (
 )
 from evaluation.report.figure import WIDTH, Cell, Figure
 
-_LEFT, _RIGHT, _TOP, _LANE = 96, 12, 8, 26
+_LEFT, _RIGHT, _TOP, _LANE = 96, 12, 8, 30
 
-NAMED = 5
-"""Teams with a mark of their own."""
-
-SHAPES = (
+_SHAPES = (
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0",  # disk
     "M-3.6-3.6h7.2v7.2h-7.2Z",  # square
     "M0-4.6L4.4 3.4H-4.4Z",  # triangle up
@@ -117,8 +114,8 @@ def _lane(
     y: float,
 ) -> str:
     parts = [
-        text(_LEFT - 8, y - 5, modality, "end"),
-        text(_LEFT - 8, y + 7, f"n={count}", "end", "tick"),
+        text(_LEFT - 8, y - 6, modality, "end"),
+        text(_LEFT - 8, y + 7, f"n={count:,}", "end", "tick"),
         line([(_LEFT, y), (WIDTH - _RIGHT, y)], "lane"),
     ]
     if own:
@@ -132,9 +129,9 @@ def _lane(
 
 def mark(x: float, y: float, index: int, title: str) -> str:
     """The mark of a team: a shape and colour of its own for the first, a grey dot for others."""
-    named = index < NAMED
+    named = index < TEAM_COLOURS
     kind = team_class(index) if named else GREY
-    shape = SHAPES[index] if named else "M-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0"
+    shape = _SHAPES[index] if named else "M-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0"
     return (
         f'<path class="mark {kind}" transform="translate({number(x)} {number(y)})" d="{shape}">'
         f"<title>{escape(title)}</title></path>"
@@ -143,11 +140,11 @@ def mark(x: float, y: float, index: int, title: str) -> str:
 
 def _legend(teams: Sequence[str], top: float) -> tuple[str, float]:
     """Marks with names, two in a row, and the height down to its end."""
-    named = list(teams[: min(NAMED, TEAM_COLOURS)])
+    named = list(teams[:TEAM_COLOURS])
     others = len(teams) - len(named)
     entries = [(index, shortened(team, 24)) for index, team in enumerate(named)]
     if others:
-        entries.append((NAMED, f"{others} other teams" if others > 1 else teams[-1]))
+        entries.append((TEAM_COLOURS, f"{others} other teams" if others > 1 else teams[-1]))
     parts = []
     for place, (index, name) in enumerate(entries):
         x, y = 16 + (place % 2) * 196, top + (place // 2) * 18

@@ -51,7 +51,7 @@ def _ladder(board: Board) -> Figure:
         name=f"official-places-{board.name.lower()}",
         title=f"Places by our scores and by the organisers’ script, {board.name}",
         caption=(
-            f"{board.cases} cases, the same masks, run times and scheme. Full line: the script "
+            f"{board.cases:,} cases, the same masks, run times and scheme. Full line: the script "
             f"puts the team higher; dashed: lower; pale: the same. {words}"
         ),
         height=_TOP + _ROW * len(ours) + 10,

@@ -1,7 +1,7 @@
 """Dots and boxes of DSC and NSD by rank (figure 3a and 3b of the challenge's paper).
 
-One row a team, best first, as on the board of 2D or of 3D. Every case is a dot as long as there is
-room for it: dots of nearly equal scores stand side by side, and a full row of them stays full.
+One row a team, best first, as on the board of 2D or of 3D. A dot is a case, or as many cases as the
+caption says, so that the heaps of the team with the most equal scores still have room.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LEFT, _RIGHT, _TOP, _ROW, _BOTTOM = 136, 44, 20, 20, 44
 _STEP = 1.5
 """Pixels between dots, to the right and upwards."""
 _SIDE = 4
-"""Dots of nearly equal scores on each side of the middle."""
+"""Dots of nearly equal scores on each side of the middle, at most."""
 
 FEW_CASES = 60
 """Up to so many cases a dot says which case it is."""
@@ -56,6 +56,9 @@ def _rank_plot(grid: ScoreGrid, board: Board, metric: str) -> Figure:
     standings = board.schemes[0].standings
     bottom = _TOP + _ROW * len(standings)
     axis = linear_axis(0, 1, _LEFT, WIDTH - _RIGHT)
+    heaps = np.rint((values - axis.low) / (axis.high - axis.low) * (axis.end - axis.start) / _STEP)
+    largest = max(int(np.bincount(own.astype(int)).max()) for own in heaps)
+    per_dot = -(-largest // (2 * _SIDE + 1)) if len(chosen) > FEW_CASES else 1
     parts = [grid_across(axis, _TOP - 4, bottom, TITLES[metric])]
     parts += [text(_LEFT - 8, _TOP - 12, "place, team", "end", "tick")]
     parts += [text(WIDTH - _RIGHT + 6, _TOP - 12, "median", "start", "tick")]
@@ -67,7 +70,7 @@ def _rank_plot(grid: ScoreGrid, board: Board, metric: str) -> Figure:
         quartiles = np.quantile(own, (0, 0.25, 0.5, 0.75, 1)).tolist()
         name = f"{standing.place} {shortened(standing.team)}"
         parts.append(text(_LEFT - 8, y, name, "end"))
-        parts.append(_dots(own, names, axis, y) + _box(quartiles, axis, y))
+        parts.append(_dots(own, names, axis, y, per_dot) + _box(quartiles, axis, y))
         parts.append(text(WIDTH - _RIGHT + 6, y, f"{quartiles[2]:.3f}"))
         rows.append((standing.place, standing.team, len(own), float(own.mean()), *quartiles))
     unit = f" (tolerance in {UNITS[board.name]})" if metric == "nsd" else ""
@@ -75,9 +78,9 @@ def _rank_plot(grid: ScoreGrid, board: Board, metric: str) -> Figure:
         name=f"{metric}-by-rank-{board.name.lower()}",
         title=f"{TITLES[metric]} by rank, {board.name}",
         caption=(
-            f"{TITLES[metric]}{unit} of {len(chosen)} {board.name} cases by {len(standings)} teams; {failed} of "
-            f"{len(chosen) * len(standings)} results failed and count with their failure value. "
-            "Box: quartiles with median; dots: cases. Medians from "
+            f"{TITLES[metric]}{unit} of {len(chosen):,} {board.name} cases by {len(standings)} teams; {failed:,} of "
+            f"{len(chosen) * len(standings):,} results failed and count with their failure value. "
+            f"Box: quartiles with median; a dot: {_cases_of(per_dot)}. Medians from "
             f"{_extremes(rows)}."
         ),
         height=bottom + _BOTTOM,
@@ -97,6 +100,10 @@ def _extremes(rows: list[tuple[str | int | float | None, ...]]) -> str:
     return f"{best[0]:.3f} ({best[1]}) to {worst[0]:.3f} ({worst[1]})"
 
 
+def _cases_of(per_dot: int) -> str:
+    return "a case" if per_dot == 1 else f"up to {per_dot} cases with nearly equal scores"
+
+
 def _box(quartiles: list[float], axis: Axis, y: float) -> str:
     _, first, middle, third, _ = (axis.at(value) for value in quartiles)
     return rectangle(first, y - 5.5, third - first, 11, "quartiles") + line(
@@ -104,8 +111,10 @@ def _box(quartiles: list[float], axis: Axis, y: float) -> str:
     )
 
 
-def _dots(values: NDArray[np.float64], names: list[str], axis: Axis, y: float) -> str:
-    """A dot a case; nearly equal ones are stacked from the middle of the lane to both sides."""
+def _dots(
+    values: NDArray[np.float64], names: list[str], axis: Axis, y: float, per_dot: int
+) -> str:
+    """Dots of one team; nearly equal ones are stacked from the middle of the lane to both sides."""
     columns = np.rint([(axis.at(value) - axis.start) / _STEP for value in values]).astype(int)
     if len(values) <= FEW_CASES:
         heights = _stack(columns, 2 * _STEP)
@@ -113,7 +122,7 @@ def _dots(values: NDArray[np.float64], names: list[str], axis: Axis, y: float) -
             circle(axis.start + x * _STEP, y + up, 2, "case", f"{name}: {plain(round(value, 4))}")
             for x, up, name, value in zip(columns, heights, names, values, strict=True)
         )
-    counts = np.minimum(np.bincount(columns), 2 * _SIDE + 1)
+    counts = -(-np.bincount(columns) // per_dot)
     parts = []
     for up in range(-_SIDE, _SIDE + 1):
         level = 2 * up - 1 if up > 0 else -2 * up  # 0, 1 above, 1 below, 2 above ...

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 
@@ -19,7 +18,6 @@ from evaluation.report.drawing import (
     line,
     linear_axis,
     number,
-    rectangle,
     shortened,
     team_class,
     text,
@@ -83,7 +81,7 @@ def _blobs(board: Board) -> Figure:
         name=f"places-{board.name.lower()}",
         title=f"Places in bootstrap samples, {board.name}",
         caption=(
-            f"{samples} bootstrap samples of {board.cases} cases, scheme {scheme.name}. Area of a "
+            f"{samples:,} bootstrap samples of {board.cases:,} cases, scheme {scheme.name}. Area of a "
             "disk: part of the samples with that place; upright line: place with all cases; "
             "horizontal line: interval of the place. "
             f"{first.team} is first in {100 * first.first:.0f} % of the samples."
@@ -136,7 +134,7 @@ def _taus(board: Board) -> list[Figure]:
             name=f"kendall-tau-{board.name.lower()}",
             title=f"Agreement of bootstrap samples with the ranking, {board.name}",
             caption=(
-                f"Distribution of Kendall’s tau-b over {len(known[0].kendall.values)} samples by "
+                f"Distribution of Kendall’s tau-b over {len(known[0].kendall.values):,} samples by "
                 "ranking scheme; 1 is the same order. Upright line: median."
             ),
             height=bottom + 44,
@@ -182,7 +180,7 @@ def _schemes(board: Board, teams: Sequence[str]) -> Figure:
         name=f"schemes-{board.name.lower()}",
         title=f"Places under every ranking scheme, {board.name}",
         caption=(
-            f"{last} teams, {board.cases} cases; the first column is the scheme of the protocol. "
+            f"{last} teams, {board.cases:,} cases; the first column is the scheme of the protocol. "
             f"The number is the place; teams that share it stand below each other. "
             f"Largest change: {moved[1]} by {moved[0]} places."
         ),
@@ -202,29 +200,28 @@ def _significance(board: Board, tests: Significance, ranking: Ranking) -> Figure
     standings = board.schemes[0].standings
     at = {team.team: index for index, team in enumerate(board.teams)}
     alpha = float(ranking.rules.get("alpha", 0.05))
-    size = min((WIDTH - _LEFT - _RIGHT) / len(standings), 26)
-    top = 92
-    parts = []
+    width = min((WIDTH - _LEFT - _RIGHT) / len(standings), 26)
+    height = max(width, 14.0)
+    top = 34
+    parts = [text(_LEFT + width * len(standings) / 2, 8, "than the team of place", "middle", "tick")]
     rows: list[tuple[Cell, ...]] = []
-    firm = 0
-    for line_number, one in enumerate(standings):
-        y = top + (line_number + 0.5) * size
-        parts.append(text(_LEFT - 6, y, f"{one.place} {shortened(one.team)}", "end", "small"))
-        x = _LEFT + (line_number + 0.5) * size
-        parts.append(
-            f'<text class="small" transform="translate({number(x + 4)} {top - 6}) rotate(-60)">'
-            f"{escape(shortened(one.team, 14))}</text>"
-        )
+    squares: dict[str, list[str]] = {"better": [], "notbetter": []}
+    for lane, one in enumerate(standings):
+        y = top + lane * height
+        label = f"{one.place} {shortened(one.team)}"
+        parts.append(text(_LEFT - 6, y + height / 2, label, "end", "small"))
+        across = _LEFT + (lane + 0.5) * width
+        parts.append(text(across, top - 8, str(one.place), "middle", "tiny"))
         for column, other in enumerate(standings):
             p = tests.p_holm[at[one.team]][at[other.team]]
             if p is None:
                 continue
             rows.append((one.team, other.team, tests.p[at[one.team]][at[other.team]], p))
-            better = p < alpha
-            firm += better
-            title = f"{one.team} better than {other.team}: p = {p:.3g}"
-            box = (_LEFT + column * size, top + line_number * size, size - 1, size - 1)
-            parts.append(rectangle(*box, "better" if better else "notbetter", title))
+            square = f"M{number(_LEFT + column * width)} {number(y)}"
+            square += f"h{number(width - 1)}v{number(height - 1)}h-{number(width - 1)}Z"
+            squares["better" if p < alpha else "notbetter"].append(square)
+    parts += [f'<path class="{kind}" d="{"".join(d)}"/>' for kind, d in squares.items() if d]
+    firm = len(squares["better"])
     pairs = len(standings) * (len(standings) - 1) // 2
     name = METRIC_TITLES[tests.metric]
     return Figure(
@@ -232,10 +229,10 @@ def _significance(board: Board, tests: Significance, ranking: Ranking) -> Figure
         title=f"Significance in {name}, {board.name}",
         caption=(
             f"Dark: the team of the row is better in {name} than the team of the column (one-sided "
-            f"Wilcoxon signed-rank test over {board.cases} cases, Holm-adjusted p < {alpha:g}). "
+            f"Wilcoxon signed-rank test over {board.cases:,} cases, Holm-adjusted p < {alpha:g}). "
             f"{firm} of {pairs} pairs of teams can be told apart."
         ),
-        height=top + size * len(standings) + 6,
+        height=top + height * len(standings) + 6,
         drawing="".join(parts),
         columns=("better_team", "than_team", "p", "p_holm"),
         rows=tuple(rows),

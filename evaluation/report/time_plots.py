@@ -102,7 +102,7 @@ def _bubble_plot(
         name=f"{metric}-against-time-{board.name.lower()}",
         title=f"{TITLES[metric]} against run time, {board.name}",
         caption=(
-            f"Means over modalities of {board.cases} {board.name} cases; seconds over cases that "
+            f"Means over modalities of {board.cases:,} {board.name} cases; seconds over cases that "
             f"are ok. Bubbles: {len(timed)} teams, {area}. Dashed: Pareto front, the teams that "
             f"no other beats in both: {names}. Names stand where there is room for them."
         ),
