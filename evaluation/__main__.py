@@ -12,6 +12,7 @@ from evaluation.errors import EvaluationError
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("evaluation.running.run", "run every team on every case, one fresh container a case"),
     "score": ("evaluation.scoring.scores", "score the masks of a run against the truth"),
+    "curves": ("evaluation.scoring.curves", "NSD at many tolerances, for the report"),
     "rank": ("evaluation.ranking.rank", "turn the scores of one or more runs into a leaderboard"),
     "report": (
         "evaluation.report.report",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from evaluation.report.curve_plots import curve_plots, read_curves
 from evaluation.report.data import ReportData
 from evaluation.report.figure import Figure
 from evaluation.report.modality_plots import modality_plots
@@ -43,7 +44,7 @@ def all_figures(data: ReportData, runs: Sequence[Path]) -> Figures:
         by_rank=rank_plots(data.grid, data.boards),
         against_time=bubble_plots(data.boards, teams, peaks),
         by_modality=modality_plots(data.boards, teams),
-        tolerances=[],
+        tolerances=curve_plots(read_curves([team.folder for team in data.teams], data.grid), data.grid),
         comparisons=[],
         stability=stability_plots(data.ranking, teams),
         official=official_plots(data.boards),

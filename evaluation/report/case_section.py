@@ -34,8 +34,9 @@ HEADS = (
 def case_section(grid: ScoreGrid) -> str:
     """Filters, the table with the cases in which teams differ most, and the data of all cases."""
     text = (
-        "<p>The spread of a case is its best less its worst score: sorted by it, the table shows "
-        "the cases in which teams differ most. Open a case to see every team’s result.</p>"
+        "<p>The spread of a case is its best less its worst score among the teams whose result is "
+        "ok: sorted by it, the table shows the cases in which teams differ most. Failures have a "
+        "column of their own. Open a case to see every team’s result.</p>"
         f"<noscript><p>Without scripts: the {SHOWN_WITHOUT_SCRIPT} cases with the largest spread; "
         "all cases stand in scores.csv.</p></noscript>"
     )
@@ -114,14 +115,16 @@ def _filters(grid: ScoreGrid) -> str:
 
 def _first_rows(grid: ScoreGrid) -> list[str]:
     """The cases with the largest spread of DSC, as the script would draw them."""
-    scored = np.flatnonzero(np.isfinite(grid.dsc).any(axis=0))
-    spread = np.ptp(grid.dsc[:, scored], axis=0)
-    order = scored[np.argsort(-np.round(spread, 4), kind="stable")][:SHOWN_WITHOUT_SCRIPT]
+    scored = np.flatnonzero(np.isfinite(grid.dsc).any(axis=0) & grid.ok.any(axis=0))
+    values = np.where(grid.ok, grid.dsc, np.nan)[:, scored]
+    spread = np.round(np.nanmax(values, axis=0) - np.nanmin(values, axis=0), 4)
+    order = scored[np.argsort(-spread, kind="stable")][:SHOWN_WITHOUT_SCRIPT]
     return [_row(grid, case) for case in order.tolist()]
 
 
 def _row(grid: ScoreGrid, case: int) -> str:
-    dsc, nsd, seconds = grid.dsc[:, case], grid.nsd[:, case], grid.seconds[:, case]
+    ok, seconds = grid.ok[:, case], grid.seconds[:, case]
+    dsc, nsd = grid.dsc[ok, case], grid.nsd[ok, case]
     numbers = [np.ptp(dsc), np.ptp(nsd), dsc.max(), np.median(dsc), dsc.min()]
     failed = int((grid.status[:, case] != 0).sum())
     slowest = float(np.nanmax(seconds)) if np.isfinite(seconds).any() else None

@@ -40,6 +40,8 @@ class ScoreGrid:
     """Wall time, of cases with status `ok` only: others enter no mean."""
     dsc_official: Values
     nsd_official: Values
+    script_stops: dict[str, int]
+    """Cases by team over which the organisers' script would fall."""
 
     @property
     def ok(self) -> NDArray[np.bool_]:
@@ -79,6 +81,7 @@ def build_grid(
     status = np.full(shape, status_at.get(NOT_RUN, 0), dtype=np.intp)
     modality, dimensions, labels = (np.zeros(len(cases), dtype=np.intp) for _ in range(3))
     reasons = {}
+    stops = dict.fromkeys(teams, 0)
     for row in rows:
         at = team_at[row.team], case_at[row.case]
         values = (row.dsc, row.nsd, row.wall_s, row.dsc_official, row.nsd_official)
@@ -89,6 +92,7 @@ def build_grid(
         modality[at[1]] = modality_at[row.modality]
         dimensions[at[1]] = max(dimensions[at[1]], row.dimensions or 0)
         labels[at[1]] = max(labels[at[1]], row.labels)
+        stops[row.team] += bool(row.official_remark)
         if row.reason:
             reasons[at] = row.reason
     numbers["seconds"][status != 0] = np.nan
@@ -106,6 +110,7 @@ def build_grid(
         statuses=tuple(statuses),
         status=status,
         reasons=reasons,
+        script_stops=stops,
         **numbers,
     )
 

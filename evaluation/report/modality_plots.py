@@ -68,7 +68,7 @@ def _plot(board: Board, metric: str, teams: Sequence[str]) -> Figure:
         y = _TOP + (lane + 0.5) * _LANE
         own = [(team, cells[modality, team]) for team in teams if (modality, team) in cells]
         parts.append(_lane(f"{modality}", count, own, teams, axis, y))
-    legend, height = _legend(teams, bottom + 50)
+    legend, height = team_legend(teams, bottom + 50)
     name, _ = _TITLES[metric]
     where = "" if board.name == "overall" else f", {board.name}"
     rows: list[tuple[Cell, ...]] = [
@@ -138,7 +138,7 @@ def mark(x: float, y: float, index: int, title: str) -> str:
     )
 
 
-def _legend(teams: Sequence[str], top: float) -> tuple[str, float]:
+def team_legend(teams: Sequence[str], top: float) -> tuple[str, float]:
     """Marks with names, two in a row, and the height down to its end."""
     named = list(teams[:TEAM_COLOURS])
     others = len(teams) - len(named)

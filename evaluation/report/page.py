@@ -19,6 +19,7 @@ from evaluation.report.gallery import gallery
 from evaluation.report.html import anchor, counted, folded, section
 from evaluation.report.leaderboard_section import leaderboard_section
 from evaluation.report.modality_section import modality_tables
+from evaluation.report.official_section import official_section
 from evaluation.report.pictures import CasePicture
 from evaluation.report.provenance_section import provenance_section
 from evaluation.running.measuring import DRIFT_THRESHOLD
@@ -30,12 +31,6 @@ RUNNER_TEXTS = {  # HTML
 }
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-
-_OFFICIAL = (
-    "<p>The same masks by the organisers’ script: a plane object is a slab, the spacing of a volume"
-    " is used in the stored order, NSD is 0 where DSC is at most 0.2, and a gap in the labels"
-    " makes DSC undefined; undefined values enter no mean. The leaderboard uses our scores.</p>"
-)
 
 
 def render(
@@ -59,7 +54,7 @@ def render(
         "Comparisons": in_a_row(figures.comparisons),
         "Ranking stability": in_a_row(firm)
         + folded("The same for 2D and 3D", in_a_row(others), long=True),
-        "Official script": figures.official and _OFFICIAL + in_a_row(figures.official),
+        "Official script": official_section(data, figures.official),
         "Timing": in_a_row(figures.timing),
         "Pictures": gallery(data.grid, pictures) if pictures else "",
         "Cases": case_section(data.grid),

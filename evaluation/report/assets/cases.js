@@ -18,9 +18,9 @@
     let failed = 0, slowest = null;
     for (let team = 0; team < teams; team += 1) {
       const at = team * count + index;
+      if (status[at] !== 0) { failed += 1; continue; }
       if (score.dsc[at] !== NONE) { dsc.push(score.dsc[at]); nsd.push(score.nsd[at]); }
-      if (status[at] !== 0) failed += 1;
-      else if (milliseconds[at]) slowest = Math.max(slowest ?? 0, milliseconds[at] / 1000);
+      if (milliseconds[at]) slowest = Math.max(slowest ?? 0, milliseconds[at] / 1000);
     }
     dsc.sort((a, b) => a - b);
     const middle = dsc.length ? (dsc[(dsc.length - 1) >> 1] + dsc[dsc.length >> 1]) / 20000 : null;
@@ -104,7 +104,7 @@
     field("next").disabled = page === last;
     const first = order.length ? page * PAGE + 1 : 0;
     const end = Math.min((page + 1) * PAGE, order.length);
-    field("shown").textContent = `${first} to ${end} of ${order.length} cases (${count} in all)`;
+    field("shown").textContent = `${first} to ${end} of ${order.length.toLocaleString("en")} cases (${count.toLocaleString("en")} in all)`;
   };
 
   const choose = () => {
