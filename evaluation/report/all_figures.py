@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from evaluation.report.comparison_plots import comparison_plots
 from evaluation.report.curve_plots import curve_plots, read_curves
 from evaluation.report.data import ReportData
 from evaluation.report.figure import Figure
@@ -40,12 +41,13 @@ def all_figures(data: ReportData, runs: Sequence[Path]) -> Figures:
     teams = data.grid.teams
     peaks = {team.name: team.peak_bytes for team in data.teams if team.peak_bytes is not None}
     start_ups = {team.name: team.start_up_s for team in data.teams if team.start_up_s is not None}
+    folders = [team.folder for team in data.teams]
     return Figures(
         by_rank=rank_plots(data.grid, data.boards),
         against_time=bubble_plots(data.boards, teams, peaks),
         by_modality=modality_plots(data.boards, teams),
-        tolerances=curve_plots(read_curves([team.folder for team in data.teams], data.grid), data.grid),
-        comparisons=[],
+        tolerances=curve_plots(read_curves(folders, data.grid), data.grid),
+        comparisons=comparison_plots([*runs, *folders]),
         stability=stability_plots(data.ranking, teams),
         official=official_plots(data.boards),
         timing=[

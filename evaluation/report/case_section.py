@@ -40,7 +40,9 @@ def case_section(grid: ScoreGrid) -> str:
         f"<noscript><p>Without scripts: the {SHOWN_WITHOUT_SCRIPT} cases with the largest spread; "
         "all cases stand in scores.csv.</p></noscript>"
     )
-    heads = [f'<th scope="col"{"" if i < 2 else " class=num"}>{t}</th>' for i, t in enumerate(HEADS)]
+    heads = [
+        f'<th scope="col"{"" if i < 2 else " class=num"}>{t}</th>' for i, t in enumerate(HEADS)
+    ]
     pages = (
         '<p class="controls" id="cases-pages" hidden><button type="button" id="cases-back">'
         'Back</button> <button type="button" id="cases-next">Next</button> '

@@ -91,7 +91,9 @@ def _plot(curves: Curves, grid: ScoreGrid, name: str, chosen: NDArray[np.bool_])
             for t, value in zip(curves.tolerances, means[index], strict=True)
         ]
         kind = team_class(index)
-        parts.append(f'<g class="{kind}">{line(points, f"curve {kind}" if kind == GREY else "curve")}')
+        parts.append(
+            f'<g class="{kind}">{line(points, f"curve {kind}" if kind == GREY else "curve")}'
+        )
         parts.append("</g>")
         if index < TEAM_COLOURS:
             title = grid.teams[index]
@@ -116,9 +118,7 @@ def _plot(curves: Curves, grid: ScoreGrid, name: str, chosen: NDArray[np.bool_])
     )
 
 
-def _balanced_means(
-    nsd: NDArray[np.float64], modality: NDArray[np.intp]
-) -> NDArray[np.float64]:
+def _balanced_means(nsd: NDArray[np.float64], modality: NDArray[np.intp]) -> NDArray[np.float64]:
     """(T, tolerances) Mean over the modalities of the means over their cases."""
     means = [np.nanmean(nsd[:, modality == index], axis=1) for index in np.unique(modality)]
     balanced: NDArray[np.float64] = np.mean(means, axis=0)

@@ -184,9 +184,7 @@ def _relative(ticks: Iterable[tuple[str, str, float]]) -> tuple[tuple[str, float
     for host, submission, wall_s in listed:
         groups.setdefault((host, submission), []).append(wall_s)
     medians = {key: statistics.median(walls) for key, walls in groups.items()}
-    return tuple(
-        (host, wall_s / medians[host, submission]) for host, submission, wall_s in listed
-    )
+    return tuple((host, wall_s / medians[host, submission]) for host, submission, wall_s in listed)
 
 
 def _flatten(value: object, prefix: str = "") -> list[tuple[str, str]]:
@@ -197,6 +195,8 @@ def _flatten(value: object, prefix: str = "") -> list[tuple[str, str]]:
         return [(prefix, ", ".join(json.dumps(item, ensure_ascii=False) for item in value))]
     if value is None:
         return [(prefix, "not set")]
+    if isinstance(value, float):
+        return [(prefix, f"{value:.12g}")]
     return [(prefix, str(value).lower() if isinstance(value, bool) else str(value))]
 
 

@@ -59,11 +59,11 @@ def folded(title: str, content: str, *, opened: bool = False, long: bool = False
 
 
 def facts_list(title: str, facts: dict[str, str]) -> str:
-    """Names and values under a heading."""
+    """Names and values, under a heading unless it is empty."""
     items = "".join(
         f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>" for key, value in facts.items()
     )
-    return f"<h3>{escape(title)}</h3><dl>{items}</dl>"
+    return (f"<h3>{escape(title)}</h3>" if title else "") + f"<dl>{items}</dl>"
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -49,7 +49,7 @@ def _controls(boards: Sequence[Board], modalities: Sequence[str]) -> str:
     )
     return (
         '<form class="controls" hidden onsubmit="return false"><fieldset><legend>Cases</legend>'
-        f"{choices}</fieldset><label>Means of <select id=\"modality\">"
+        f'{choices}</fieldset><label>Means of <select id="modality">'
         f"{options(modalities, 'all modalities')}</select></label>"
         '<output id="board-shown"></output></form>'
     )
@@ -75,7 +75,9 @@ def _board(board: Board) -> str:
     for standing in scheme.standings:
         new_tier = ' class="tier"' if standing.tier != tier else ""
         tier = standing.tier
-        body.append(f"<tr{new_tier}>{_cells(board, standing, results[standing.team], sampled)}</tr>")
+        body.append(
+            f"<tr{new_tier}>{_cells(board, standing, results[standing.team], sampled)}</tr>"
+        )
     groups = "" if board.groups == board.cases else f" of {board.groups:,} patient groups"
     untimed = board.cases - board.timed_cases
     notes = f"; seconds compared on {board.timed_cases:,} of them" if untimed else ""

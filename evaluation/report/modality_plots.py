@@ -28,6 +28,9 @@ from evaluation.report.figure import WIDTH, Cell, Figure
 
 _LEFT, _RIGHT, _TOP, _LANE = 96, 12, 8, 30
 
+FEW_TEAMS = 4
+"""With fewer a lane has no median."""
+
 _SHAPES = (
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0",  # disk
     "M-3.6-3.6h7.2v7.2h-7.2Z",  # square
@@ -81,7 +84,8 @@ def _plot(board: Board, metric: str, teams: Sequence[str]) -> Figure:
         title=f"{name} by modality{where}",
         caption=(
             f"A mark is the mean of a team over the cases of a modality (their number stands "
-            f"under its name), {len(teams)} teams; upright line: median of the teams. "
+            f"under its name), {len(teams)} teams"
+            + ("; upright line: median of the teams. " if len(teams) >= FEW_TEAMS else ". ")
             + ("Cases that are ok only." if metric == "seconds" else "Failed cases count.")
             + f" {best}"
         ),
@@ -118,7 +122,7 @@ def _lane(
         text(_LEFT - 8, y + 7, f"n={count:,}", "end", "tick"),
         line([(_LEFT, y), (WIDTH - _RIGHT, y)], "lane"),
     ]
-    if own:
+    if len(own) >= FEW_TEAMS:
         middle = axis.at(statistics.median(value for _, value in own))
         parts.append(line([(middle, y - 9), (middle, y + 9)], "median"))
     for team, value in reversed(own):  # the best on top

@@ -30,7 +30,9 @@ def _table(board: Board, metric: str) -> str:
         for team, result in results.items()
         for modality, means in result.modalities.items()
     }
-    best = {name: _best(metric, [values[team, name] for team in results]) for name in board.modalities}
+    best = {
+        name: _best(metric, [values[team, name] for team in results]) for name in board.modalities
+    }
     body = []
     for standing in board.schemes[0].standings:
         cells = [

@@ -42,7 +42,9 @@ def _table(board: Board, stops: dict[str, int]) -> str:
             str(stops[standing.team]) if board.name == "overall" else "",
         ]
         numbers = "".join(f'<td class="num">{cell}</td>' for cell in cells)
-        body.append(f'<tr><th scope="row" class="pinned">{escape(standing.team)}</th>{numbers}</tr>')
+        body.append(
+            f'<tr><th scope="row" class="pinned">{escape(standing.team)}</th>{numbers}</tr>'
+        )
     heads = ['<th scope="col" class="pinned">Team</th>']
     heads += [f'<th scope="col" class="num">{head}</th>' for head in _HEADS]
     caption = f"{board.name}, {board.cases:,} cases; an official place that differs is bold"

@@ -58,7 +58,7 @@ class CasePicture:
     modality: str
     dimensions: int
     role: str
-    """worst, best or median of its kind; empty for one more of the bad ones."""
+    """worst, best, median or only case of its kind; empty for one more of the bad ones."""
     width: int
     height: int
     place: str
@@ -113,7 +113,7 @@ class Choice:
     modality: str
     dimensions: int
     role: str
-    """worst, best or median of its kind; empty for one more of the bad ones."""
+    """worst, best, median or only case of its kind; empty for one more of the bad ones."""
 
 
 def choose_cases(grid: ScoreGrid, limit: int) -> list[Choice]:
@@ -129,7 +129,7 @@ def choose_cases(grid: ScoreGrid, limit: int) -> list[Choice]:
         kinds.setdefault(kind, []).append(case)
     queues = []
     for (modality, dimensions), found in sorted(kinds.items()):
-        roles = {found[0]: "worst"}
+        roles = {found[0]: "worst" if len(found) > 1 else "only case"}
         roles.setdefault(found[-1], "best")
         roles.setdefault(found[len(found) // 2], "median")
         roles |= {case: "" for case in found if case not in roles}

@@ -57,4 +57,4 @@ def _team_facts(team: TeamInfo, shared: set[str]) -> str:
     if team.started:
         facts["first case started"], facts["last case started"] = team.started
     facts |= {f"{name} sha256": digest for name, digest in team.digests.items()}
-    return facts_list(team.name, facts)
+    return facts_list("", facts)

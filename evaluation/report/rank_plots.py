@@ -111,9 +111,7 @@ def _box(quartiles: list[float], axis: Axis, y: float) -> str:
     )
 
 
-def _dots(
-    values: NDArray[np.float64], names: list[str], axis: Axis, y: float, per_dot: int
-) -> str:
+def _dots(values: NDArray[np.float64], names: list[str], axis: Axis, y: float, per_dot: int) -> str:
     """Dots of one team; nearly equal ones are stacked from the middle of the lane to both sides."""
     columns = np.rint([(axis.at(value) - axis.start) / _STEP for value in values]).astype(int)
     if len(values) <= FEW_CASES:

@@ -139,7 +139,14 @@ def _taus(board: Board) -> list[Figure]:
             ),
             height=bottom + 44,
             drawing="".join(parts),
-            columns=("scheme", "samples", "mean_tau", "median_tau", "interval_low", "interval_high"),
+            columns=(
+                "scheme",
+                "samples",
+                "mean_tau",
+                "median_tau",
+                "interval_low",
+                "interval_high",
+            ),
             rows=tuple(rows),
         )
     ]
@@ -182,7 +189,7 @@ def _schemes(board: Board, teams: Sequence[str]) -> Figure:
         caption=(
             f"{last} teams, {board.cases:,} cases; the first column is the scheme of the protocol. "
             f"The number is the place; teams that share it stand below each other. "
-            f"Largest change: {moved[1]} by {moved[0]} places."
+            f"Largest change: {moved[1]}, {moved[0]} place{'s' * (moved[0] != 1)}."
         ),
         height=bottom + 20,
         drawing="".join(parts),
@@ -203,7 +210,9 @@ def _significance(board: Board, tests: Significance, ranking: Ranking) -> Figure
     width = min((WIDTH - _LEFT - _RIGHT) / len(standings), 26)
     height = max(width, 14.0)
     top = 34
-    parts = [text(_LEFT + width * len(standings) / 2, 8, "than the team of place", "middle", "tick")]
+    parts = [
+        text(_LEFT + width * len(standings) / 2, 8, "than the team of place", "middle", "tick")
+    ]
     rows: list[tuple[Cell, ...]] = []
     squares: dict[str, list[str]] = {"better": [], "notbetter": []}
     for lane, one in enumerate(standings):

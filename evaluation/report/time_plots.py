@@ -19,6 +19,7 @@ from evaluation.report.drawing import (
     text,
 )
 from evaluation.report.figure import WIDTH, Cell, Figure
+from evaluation.report.html import counted
 from evaluation.report.rank_plots import DIMENSIONS, TITLES
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 12, 290
@@ -160,9 +161,7 @@ def _meet(
     )
 
 
-def start_up_plot(
-    results: Sequence[TeamResult], start_up_s: dict[str, float], host_words: str = ""
-) -> list[Figure]:
+def start_up_plot(results: Sequence[TeamResult], start_up_s: dict[str, float]) -> list[Figure]:
     """How much of a case's time is the container's own start, by team; none if not measured."""
     known = [
         (result.team, start_up_s[result.team], result.mean.seconds)
@@ -228,7 +227,7 @@ def drift_plot(ticks: Sequence[tuple[str, float]], spread: float | None) -> list
             title="Drift of the machine",
             caption=(
                 f"{len(ticks)} times of one container that always does the same work, on "
-                f"{len(hosts)} machine(s), as parts of the machine's median; 1 is no drift.{words}"
+                f"{counted(len(hosts), 'machine')}, as parts of the machine's median; 1 is no drift.{words}"
             ),
             height=244,
             drawing="".join(parts),
