@@ -141,7 +141,9 @@ def _scheme(name: str, contest: _Contest, tests: Mapping[str, MetricTests]) -> S
             team=team,
             place=int(found.places[0, index]),
             score=float(found.scores[0, index]),
-            metric_scores=_means({key: part[0, index] for key, part in found.metric_scores.items()}),
+            metric_scores=_means(
+                {key: part[0, index] for key, part in found.metric_scores.items()}
+            ),
             tier=int(tiers[index]),
             not_told_apart_from=tuple(
                 other

@@ -167,7 +167,9 @@ def _warnings(
     matrix: ScoreMatrix, facts: Mapping[str, TeamFacts], scores: Mapping[str, Sequence[ScoreRow]]
 ) -> list[str]:
     """Say what a reader of the boards must know."""
-    found = [f"{case} has no truth and is left out for every team" for case in unscored_cases(scores)]
+    found = [
+        f"{case} has no truth and is left out for every team" for case in unscored_cases(scores)
+    ]
     untimed = len(matrix.cases) - int(matrix.timed.sum())
     if untimed:
         found.append(

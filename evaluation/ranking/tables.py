@@ -129,7 +129,9 @@ def _modality_rows(board: Board) -> list[list[str]]:
     for standing in board.schemes[0].standings:
         found = results[standing.team].modalities
         for metric in METRICS:
-            cells = [format_value(metric, getattr(found[name], metric)) for name in board.modalities]
+            cells = [
+                format_value(metric, getattr(found[name], metric)) for name in board.modalities
+            ]
             rows.append([standing.team, METRIC_TITLES[metric], *cells])
     return rows
 
