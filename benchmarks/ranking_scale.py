@@ -126,7 +126,7 @@ def _record(row: ScoreRow, digest: str) -> CaseRecord:
         status=Status(row.status), reason=row.reason, exit_code=0 if row.status == "ok" else 1,
         oom_killed=False, wall_s=row.wall_s, started_at="2024-01-01T00:00:00+00:00",
         runner="docker", submission=f"sha256:{row.team}", case_sha256="0", protocol_sha256=digest,
-        host=HOST["name"], hardware=HARDWARE,
+        host=str(HOST["name"]), hardware=HARDWARE,
     )  # fmt: skip
 
 
@@ -140,8 +140,8 @@ def time_ranking(run: Path) -> None:
     print("| ---: | ---: | ---: | ---: | ---: | ---: |")
     board = ranking.boards[0]
     print(
-        f"| {len(ranking.teams)} | {board.cases} | {ranking.rules['bootstraps']} | {len(board.schemes)} "
-        f"| {took_s:.1f} | {peak_mib:.0f} |"
+        f"| {len(ranking.teams)} | {board.cases} | {ranking.rules['bootstraps']} "
+        f"| {len(board.schemes)} | {took_s:.1f} | {peak_mib:.0f} |"
     )
 
 

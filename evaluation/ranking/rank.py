@@ -145,8 +145,8 @@ def common_rules(facts: Mapping[str, TeamFacts]) -> RankingRules:
     for team, rules in stated:
         if rules != stated[0][1]:
             raise RankError(
-                f"expected one [ranking] table, found those of {stated[0][0]} and {team} to differ; "
-                "choose one by --protocol"
+                f"expected one [ranking] table, found those of {stated[0][0]} and {team} to "
+                "differ; choose one by --protocol"
             )
     return stated[0][1] if stated else RankingRules()
 

@@ -59,12 +59,12 @@ class ScoreMatrix:
     @property
     def ok(self) -> NDArray[np.bool_]:
         """(T, C) Whether the team has a result of its own."""
-        return self.statuses == OK
+        return np.asarray(self.statuses == OK)
 
     def valid(self, metric: str) -> NDArray[np.bool_]:
         """(T, C) Which values of a metric count."""
         counted = ~np.isnan(self.values[metric])
-        return counted & self.timed if metric == "seconds" else counted
+        return np.asarray(counted & self.timed) if metric == "seconds" else np.asarray(counted)
 
     def of_cases(self, chosen: NDArray[np.bool_]) -> ScoreMatrix:
         """Return the same of some cases."""

@@ -52,7 +52,7 @@ def doubled_ranks(differences: Floats) -> NDArray[np.int64]:
     order = np.argsort(np.abs(kept), kind="stable")
     _, first, size = np.unique(np.abs(kept)[order], return_index=True, return_counts=True)
     doubled = np.repeat(2 * first + size + 1, size)
-    return (np.sign(kept[order]) * doubled).astype(np.int64)
+    return np.asarray(np.sign(kept[order]) * doubled, dtype=np.int64)
 
 
 @dataclass(frozen=True)
