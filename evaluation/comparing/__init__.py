@@ -1,1 +1,1 @@
-"""Two results side by side: better or worse, reproduced or not, and is a leaderboard what it says."""
+"""Two results side by side: better or worse, reproduced or not; and does a leaderboard hold."""

@@ -220,8 +220,8 @@ def _interval(
         kind_of[group] = tuple(sorted({*kind_of.get(group, ()), kind}))
     rng = np.random.default_rng(SEED)
     total, number = np.zeros(BOOTSTRAPS), np.zeros(BOOTSTRAPS)
-    for kind in sorted(set(kind_of.values())):
-        of_kind = np.array([group for group in range(groups) if kind_of[group] == kind])
+    for kinds_of_group in sorted(set(kind_of.values())):
+        of_kind = np.flatnonzero([kind_of[group] == kinds_of_group for group in range(groups)])
         drawn = of_kind[rng.integers(len(of_kind), size=(BOOTSTRAPS, len(of_kind)))]
         total += sums[drawn].sum(axis=1)
         number += sizes[drawn].sum(axis=1)

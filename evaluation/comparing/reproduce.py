@@ -106,9 +106,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("original", type=Path, metavar="ORIGINAL", help="RUN/TEAM, scored")
     parser.add_argument("rerun", type=Path, metavar="RERUN", help="RUN/TEAM of the repetition")
     parser.add_argument(
-        "--margin", type=float, default=0.01, metavar="M", help="largest mean difference that counts"
-        " as the same, in DSC and in NSD"
-    )  # fmt: skip
+        "--margin",
+        type=float,
+        default=0.01,
+        metavar="M",
+        help="largest mean difference that counts as the same, in DSC and in NSD",
+    )
     parser.add_argument(
         "--alpha", type=float, default=0.05, metavar="A", help="level of the two one-sided tests"
     )

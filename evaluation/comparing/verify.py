@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--leaderboard",
         type=Path,
         metavar="DIR",
-        help=f"folder of {RANK_FILE} (default: first RUN)",
+        help="folder of rank.json (default: first RUN)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for verify.* (default: first RUN)"

@@ -105,6 +105,20 @@ def mean_of_cases(
     return np.asarray(np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0))
 
 
+def team_means(matrix: ScoreMatrix, balance: bool, counts: Counts) -> dict[str, Floats]:
+    """Return (B, T) the mean of each metric; seconds are those of cases that are ok."""
+    return {
+        metric: mean_of_cases(
+            matrix.values[metric],
+            matrix.ok if metric == "seconds" else matrix.valid(metric),
+            matrix.modalities,
+            counts,
+            balance,
+        )
+        for metric in METRICS
+    }
+
+
 def rank_then_average(matrix: ScoreMatrix, rules: RankingRules, counts: Counts) -> SchemeScores:
     """Rank on every case, then average."""
     parts = {}
