@@ -11,6 +11,8 @@ import csv
 import io
 from pathlib import Path
 
+import numpy as np
+
 from evaluation.errors import ExportError
 from evaluation.ranking.results import METRICS
 from evaluation.ranking.score_matrix import ScoreMatrix
@@ -43,7 +45,7 @@ def table(matrix: ScoreMatrix, metric: str, task: str) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
-    valid = matrix.valid(metric).all(axis=0)
+    valid = np.asarray(matrix.valid(metric).all(axis=0))
     names = _tasks(matrix, task)
     order = sorted(range(len(matrix.cases)), key=lambda column: (names[column], column))
     for column in order:

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from evaluation.dataset import modality_of
+from evaluation.dataset import array_headers, modality_of
 from evaluation.errors import ExportError
 from evaluation.exporting.summary import part_name
 from evaluation.scoring.score_tables import replace_file
@@ -84,7 +84,7 @@ def write_bundle(folder: Path, truth: Path, *, title: str, start: str, docker_im
     if folder.exists():
         shutil.rmtree(folder)
     (folder / "pages").mkdir(parents=True)
-    columns = leaderboard_columns(path.stem for path in truths)
+    columns = leaderboard_columns((path.stem, _dimensions(path)) for path in truths)
     competition = competition_yaml(title, start, docker_image, columns)
     replace_file(folder / "competition.yaml", competition)
     for name, text in _pages(title, len(truths)).items():
@@ -98,11 +98,12 @@ def write_bundle(folder: Path, truth: Path, *, title: str, start: str, docker_im
     return _pack(folder)
 
 
-def leaderboard_columns(cases: Iterable[str]) -> list[dict[str, str | int]]:
-    """Return the columns of the leaderboard for the modalities of some cases."""
-    modalities = sorted({modality_of(case) for case in cases})
+def leaderboard_columns(cases: Iterable[tuple[str, int]]) -> list[dict[str, str | int]]:
+    """Return the columns of the leaderboard for the names and dimensions of some cases."""
+    known = list(cases)
+    modalities = sorted({modality_of(case) for case, _ in known})
     keys = [("dsc", "DSC", "desc"), ("nsd", "NSD", "desc"), ("failed", "failed cases", "asc")]
-    for part in ("2d", "3d"):
+    for part in sorted({f"{dimensions}d" for _, dimensions in known}):
         keys += [
             (f"{key}_{part}", f"{key.upper()} {part.upper()}", "desc") for key in ("dsc", "nsd")
         ]
@@ -151,6 +152,14 @@ def competition_yaml(
         first, *others = [f"{key}: {json.dumps(value)}" for key, value in column.items()]
         lines += [f"      - {first}", *(f"        {other}" for other in others)]
     return "\n".join(lines) + "\n"
+
+
+def _dimensions(path: Path) -> int:
+    """Return 2 or 3 by the truth's header; raises ExportError when there is none."""
+    headers = array_headers(path)
+    if "gts" not in headers or len(headers["gts"][0]) not in (2, 3):
+        raise ExportError(f"{path}: expected gts (H, W) or (D, H, W), found {', '.join(headers)}")
+    return len(headers["gts"][0])
 
 
 def _pages(title: str, cases: int) -> dict[str, str]:

@@ -47,9 +47,8 @@ def execute(args: argparse.Namespace) -> int:
     """Write one format and say where it is."""
     is_bundle = args.format == "codabench-bundle"
     if is_bundle == bool(args.runs):
-        raise UsageError(
-            f"{args.format}: expected {'no RUN' if args.runs else 'RUN'}, found {found}"
-        )
+        expected, found = ("no RUN", "one") if is_bundle else ("RUN", "none")
+        raise UsageError(f"{args.format}: expected {expected}, found {found}")
     FORMATS[args.format](args)
     print(f"export: {args.out}")
     return 0

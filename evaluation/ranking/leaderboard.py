@@ -52,7 +52,7 @@ from evaluation.ranking.schemes import (
     team_means,
     test_then_rank,
 )
-from evaluation.ranking.score_matrix import ScoreMatrix
+from evaluation.ranking.score_matrix import Floats, ScoreMatrix
 from evaluation.ranking.tiers import (
     Better,
     tiers_of,

@@ -110,7 +110,7 @@ def team_means(matrix: ScoreMatrix, balance: bool, counts: Counts) -> dict[str, 
     return {
         metric: mean_of_cases(
             matrix.values[metric],
-            matrix.ok if metric == "seconds" else matrix.valid(metric),
+            matrix.measured if metric == "seconds" else matrix.valid(metric),
             matrix.modalities,
             counts,
             balance,
