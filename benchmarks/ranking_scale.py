@@ -23,8 +23,6 @@ from pathlib import Path
 
 import numpy as np
 
-
-
 from evaluation.ranking.rank import rank_runs
 from evaluation.running.outcomes import Status
 from evaluation.running.protocol import Protocol
@@ -59,9 +57,7 @@ def make_run(run: Path, teams: int, cases: int, seed: int) -> None:
         speed = 1.0 + 20.0 * rng.beta(1.2, 4.0)
         seconds = speed * rng.lognormal(0.0, 0.1, cases) * np.where(volume, 3.0, 1.0)
         failed = rng.random(cases) < rng.choice([0.0, 0.002, 0.02])
-        _write_team(
-            run, f"team{number + 1:02d}", names, strata, dsc, nsd, seconds, failed, rng
-        )
+        _write_team(run, f"team{number + 1:02d}", names, strata, dsc, nsd, seconds, failed, rng)
     lines = [f"{name},{name.rsplit('_', 1)[0]}-{index // 2}" for index, name in enumerate(names)]
     (run / "groups.csv").write_text("\n".join(["case,group", *lines]) + "\n", encoding="utf-8")
 
@@ -130,7 +126,7 @@ def _record(row: ScoreRow, digest: str) -> CaseRecord:
         status=Status(row.status), reason=row.reason, exit_code=0 if row.status == "ok" else 1,
         oom_killed=False, wall_s=row.wall_s, started_at="2024-01-01T00:00:00+00:00",
         runner="docker", submission=f"sha256:{row.team}", case_sha256="0", protocol_sha256=digest,
-        host=HOST["name"], hardware=HARDWARE,
+        host=str(HOST["name"]), hardware=HARDWARE,
     )  # fmt: skip
 
 
@@ -144,8 +140,8 @@ def time_ranking(run: Path) -> None:
     print("| ---: | ---: | ---: | ---: | ---: | ---: |")
     board = ranking.boards[0]
     print(
-        f"| {len(ranking.teams)} | {board.cases} | {ranking.rules['bootstraps']} | {len(board.schemes)} "
-        f"| {took_s:.1f} | {peak_mib:.0f} |"
+        f"| {len(ranking.teams)} | {board.cases} | {ranking.rules['bootstraps']} "
+        f"| {len(board.schemes)} | {took_s:.1f} | {peak_mib:.0f} |"
     )
 
 

@@ -18,6 +18,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "evaluation.report.report",
         "write one self-contained HTML page from stored results",
     ),
+    "compare": ("evaluation.comparing.compare", "what a change brought: two results, paired"),
+    "reproduce": (
+        "evaluation.comparing.reproduce",
+        "whether a result was reproduced: masks, agreement, equivalence at a margin",
+    ),
+    "verify": (
+        "evaluation.comparing.verify",
+        "whether every cell of a leaderboard follows from the records",
+    ),
+    "export": (
+        "evaluation.exporting.export",
+        "write results as Codabench, Grand Challenge or challengeR take them",
+    ),
     "check": (
         "evaluation.checking.check",
         "what a participant runs before submitting: a page of verdicts",

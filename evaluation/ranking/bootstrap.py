@@ -78,12 +78,10 @@ def kendall_tau(places: NDArray[np.int64], reference: NDArray[np.int64]) -> Floa
     signs = np.sign(places[:, one] - places[:, other])
     expected = np.sign(reference[one] - reference[other])
     untied = np.count_nonzero(signs, axis=1) * np.count_nonzero(expected)
-    return np.divide(
-        (signs * expected).sum(axis=1),
-        np.sqrt(untied),
-        out=np.full(len(places), np.nan),
-        where=untied > 0,
-    )
+    agreement = (signs * expected).sum(axis=1)
+    taus = np.full(len(places), np.nan)
+    np.divide(agreement, np.sqrt(untied), out=taus, where=untied > 0)
+    return taus
 
 
 def summarise_tau(taus: Floats, alpha: float) -> Kendall:

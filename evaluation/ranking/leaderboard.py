@@ -48,8 +48,8 @@ from evaluation.ranking.schemes import (
     aggregate_then_rank,
     compared_values,
     counted_metrics,
-    mean_of_cases,
     rank_then_average,
+    team_means,
     test_then_rank,
 )
 from evaluation.ranking.score_matrix import Floats, ScoreMatrix
@@ -141,7 +141,9 @@ def _scheme(name: str, contest: _Contest, tests: Mapping[str, MetricTests]) -> S
             team=team,
             place=int(found.places[0, index]),
             score=float(found.scores[0, index]),
-            metric_scores=_means({key: part[0, index] for key, part in found.metric_scores.items()}),
+            metric_scores=_means(
+                {key: part[0, index] for key, part in found.metric_scores.items()}
+            ),
             tier=int(tiers[index]),
             not_told_apart_from=tuple(
                 other
@@ -199,11 +201,11 @@ def _team_results(contest: _Contest) -> tuple[TeamResult, ...]:
     matrix, rules = contest.matrix, contest.rules
     tests = _tests(contest.official, rules) if rules.scheme == "test-then-rank" else {}
     official = _scores(rules.scheme, contest.official, rules, contest.as_it_is, tests).places[0]
-    official_means = _all_means(contest.official, rules, contest.as_it_is)
-    means = _all_means(matrix, rules, contest.as_it_is)
-    sampled = _all_means(matrix, rules, contest.counts)
+    official_means = team_means(contest.official, rules.balance_modalities, contest.as_it_is)
+    means = team_means(matrix, rules.balance_modalities, contest.as_it_is)
+    sampled = team_means(matrix, rules.balance_modalities, contest.counts)
     parts = {
-        modality: _all_means(chosen, rules, np.ones((1, len(chosen.cases)), dtype=np.uint8))
+        modality: team_means(chosen, False, np.ones((1, len(chosen.cases)), dtype=np.uint8))
         for modality in np.unique(matrix.modalities).tolist()
         for chosen in [matrix.of_cases(matrix.modalities == modality)]
     }
@@ -228,20 +230,6 @@ def _team_results(contest: _Contest) -> tuple[TeamResult, ...]:
         )
         for line, team in enumerate(matrix.teams)
     )
-
-
-def _all_means(matrix: ScoreMatrix, rules: RankingRules, counts: Counts) -> dict[str, Floats]:
-    """Return (B, T) the mean of each metric; seconds are those of cases that are ok."""
-    return {
-        metric: mean_of_cases(
-            matrix.values[metric],
-            matrix.ok if metric == "seconds" else matrix.valid(metric),
-            matrix.modalities,
-            counts,
-            rules.balance_modalities,
-        )
-        for metric in METRICS
-    }
 
 
 def _significance(metric: str, tests: MetricTests) -> Significance:

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from evaluation.ranking.score_matrix import VALUE_DIGITS, Floats
 from evaluation.ranking.signed_rank import (
     EXACT_UP_TO,
-
     Samples,
     approximate_z,
     exact_p,
@@ -93,9 +92,7 @@ def differences_of(one: Floats, other: Floats) -> Floats:
     return np.nan_to_num(np.round(one - other, VALUE_DIGITS))
 
 
-def group_means(
-    values: Floats, groups: NDArray[np.int64]
-) -> tuple[Floats, NDArray[np.intp]]:
+def group_means(values: Floats, groups: NDArray[np.int64]) -> tuple[Floats, NDArray[np.intp]]:
     """Return (T, G) the mean of each group's values, and where each group's first case is.
 
     NaN is left out of a mean; a group of nothing else is NaN.

@@ -145,8 +145,8 @@ def common_rules(facts: Mapping[str, TeamFacts]) -> RankingRules:
     for team, rules in stated:
         if rules != stated[0][1]:
             raise RankError(
-                f"expected one [ranking] table, found those of {stated[0][0]} and {team} to differ; "
-                "choose one by --protocol"
+                f"expected one [ranking] table, found those of {stated[0][0]} and {team} to "
+                "differ; choose one by --protocol"
             )
     return stated[0][1] if stated else RankingRules()
 
@@ -167,7 +167,9 @@ def _warnings(
     matrix: ScoreMatrix, facts: Mapping[str, TeamFacts], scores: Mapping[str, Sequence[ScoreRow]]
 ) -> list[str]:
     """Say what a reader of the boards must know."""
-    found = [f"{case} has no truth and is left out for every team" for case in unscored_cases(scores)]
+    found = [
+        f"{case} has no truth and is left out for every team" for case in unscored_cases(scores)
+    ]
     untimed = len(matrix.cases) - int(matrix.timed.sum())
     if untimed:
         found.append(

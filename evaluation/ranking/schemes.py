@@ -102,7 +102,21 @@ def mean_of_cases(
     known_means = ~np.isnan(stacked)
     number = known_means.sum(axis=0)
     total = np.where(known_means, stacked, 0.0).sum(axis=0)
-    return np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)
+    return np.asarray(np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0))
+
+
+def team_means(matrix: ScoreMatrix, balance: bool, counts: Counts) -> dict[str, Floats]:
+    """Return (B, T) the mean of each metric; seconds are those of cases that are ok."""
+    return {
+        metric: mean_of_cases(
+            matrix.values[metric],
+            matrix.measured if metric == "seconds" else matrix.valid(metric),
+            matrix.modalities,
+            counts,
+            balance,
+        )
+        for metric in METRICS
+    }
 
 
 def rank_then_average(matrix: ScoreMatrix, rules: RankingRules, counts: Counts) -> SchemeScores:
@@ -157,7 +171,7 @@ def _combined(
         total += np.where(known, part, 0.0) * rules.weights[metric]
         weight += known * rules.weights[metric]
     scores = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
-    rounded = np.round(scores, SCORE_DIGITS)
+    rounded: Floats = np.asarray(np.round(scores, SCORE_DIGITS), dtype=np.float64)
     return SchemeScores(shared_ranks(rounded), rounded, parts)
 
 

@@ -52,19 +52,16 @@ class ScoreMatrix:
     """(C,) Whether the seconds of the case are compared."""
     statuses: NDArray[np.str_]
     """(T, C)"""
+    measured: NDArray[np.bool_]
+    """(T, C) Whether the team has a time of its own: ok, and not masks without records."""
     values: Mapping[str, Floats]
     """(T, C) for each metric, with the failure values; NaN is left out of means and last in ranks
     (only official scores have any)."""
 
-    @property
-    def ok(self) -> NDArray[np.bool_]:
-        """(T, C) Whether the team has a result of its own."""
-        return self.statuses == OK
-
     def valid(self, metric: str) -> NDArray[np.bool_]:
         """(T, C) Which values of a metric count."""
         counted = ~np.isnan(self.values[metric])
-        return counted & self.timed if metric == "seconds" else counted
+        return np.asarray(counted & self.timed) if metric == "seconds" else np.asarray(counted)
 
     def of_cases(self, chosen: NDArray[np.bool_]) -> ScoreMatrix:
         """Return the same of some cases."""
@@ -76,6 +73,7 @@ class ScoreMatrix:
             groups=self.groups[chosen],
             timed=self.timed[chosen],
             statuses=self.statuses[:, chosen],
+            measured=self.measured[:, chosen],
             values={metric: values[:, chosen] for metric, values in self.values.items()},
         )
 
@@ -107,6 +105,7 @@ def build_matrix(
                 statuses[line, column] = row.status
                 if row.status == OK:
                     _fill(values, line, column, row)
+    measured = ~np.isnan(values["seconds"])
     for line, team in enumerate(teams):
         _count_failures(values, line, (failures or {}).get(team, FailureValues()))
     return ScoreMatrix(
@@ -115,8 +114,9 @@ def build_matrix(
         modalities=np.array([sample[case].modality for case in cases]),
         dimensions=np.array([sample[case].dimensions for case in cases]),
         groups=_group_numbers(cases, groups or {}),
-        timed=comparable_cases(teams, cases, statuses == OK, hardware or {}),
+        timed=comparable_cases(teams, cases, measured, hardware or {}),
         statuses=statuses,
+        measured=measured,
         values={metric: np.round(found, VALUE_DIGITS) for metric, found in values.items()},
     )
 
@@ -131,20 +131,20 @@ def unscored_cases(scores: Scores) -> tuple[str, ...]:
 def comparable_cases(
     teams: Sequence[str],
     cases: Sequence[str],
-    ok: NDArray[np.bool_],
+    measured: NDArray[np.bool_],
     hardware: Mapping[str, Mapping[str, str]],
 ) -> NDArray[np.bool_]:
-    """Return (C,) whether all teams that finished a case did so on equal, known hardware.
+    """Return (C,) whether all teams that have a time of a case took it on equal, known hardware.
 
-    Where no hardware is recorded at all, everything is compared.
+    Where no hardware is recorded at all, every case that any team has a time of is compared.
     """
     if not any(key for keys in hardware.values() for key in keys.values()):
-        return np.ones(len(cases), dtype=np.bool_)
+        return np.asarray(measured.any(axis=0))
     timed = np.empty(len(cases), dtype=np.bool_)
     of_team = [hardware.get(team, {}) for team in teams]
     for column, case in enumerate(cases):
-        keys = {of_team[line].get(case, "") for line in np.flatnonzero(ok[:, column])}
-        timed[column] = "" not in keys and len(keys) <= 1
+        keys = {of_team[line].get(case, "") for line in np.flatnonzero(measured[:, column])}
+        timed[column] = "" not in keys and len(keys) == 1
     return timed
 
 

@@ -52,7 +52,7 @@ def doubled_ranks(differences: Floats) -> NDArray[np.int64]:
     order = np.argsort(np.abs(kept), kind="stable")
     _, first, size = np.unique(np.abs(kept)[order], return_index=True, return_counts=True)
     doubled = np.repeat(2 * first + size + 1, size)
-    return (np.sign(kept[order]) * doubled).astype(np.int64)
+    return np.asarray(np.sign(kept[order]) * doubled, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -76,19 +76,16 @@ def approximate_z(differences: Floats, samples: Samples) -> Floats:
 
     differences: (C,). 0 where a sample has no difference other than 0.
     """
-    counts = samples.counts
     kept = np.flatnonzero(differences)
-    order = kept[np.argsort(np.abs(differences[kept]), kind="stable")]
-    if not len(order):
-        return np.zeros(counts.shape[1])
-    size = np.abs(differences[order])
-    sign = np.where(differences[order] < 0, 1, -1).astype(np.int8)
-    tied, net = _tied_totals(counts.take(order, axis=0), sign, size)
-    statistic, total = _weighted_sum(tied, net)
-    if net.shape[1] == 1:
-        ties = samples.tie_term - _tie_term(counts[differences == 0])
-    else:
-        ties = _tie_term(tied)
+    if not len(kept):
+        return np.zeros(samples.counts.shape[1])
+    better, size = differences < 0, np.abs(differences)
+    order = kept[np.lexsort((~better[kept], size[kept]))]  # of equal ones those below 0 first
+    counts = samples.counts.take(order, axis=0)
+    statistic, total = _weighted_sum(counts, np.where(better[order], 1, -1))
+    shared, shared_ties = _shared_ranks(counts, better[order], size[order])
+    statistic += shared
+    ties = samples.tie_term - _tie_term(samples.counts[differences == 0]) + shared_ties
     variance = total * (total + 1) * (2 * total + 1) / 6 - ties / 12
     deviation = np.sqrt(np.maximum(variance, 0))
     return np.divide(statistic, deviation, out=np.zeros(len(statistic)), where=deviation > 0)
@@ -99,57 +96,57 @@ def p_of_z(z: Floats) -> Floats:
     return np.asarray(ndtr(-z), dtype=np.float64)
 
 
-def _tied_totals(
-    counts: NDArray[np.uint8], sign: NDArray[np.int8], size: Floats
-) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-    """Return (K, B) for each different size how often it occurs, and the same with the signs.
+def _weighted_sum(counts: NDArray[np.uint8], sign: NDArray[np.integer]) -> tuple[Floats, Floats]:
+    """Return (B,) the sum of signed ranks as if no two sizes were equal, and the number of them.
 
-    The signs come as a column (K, 1) where no size occurs twice.
+    The rank of a row (C, B) is what lies below it, and half of one more than itself. Rows are cut
+    into C / BLOCK blocks that are added up side by side, row by row; then the blocks.
     """
-    new = np.empty(len(size), dtype=np.bool_)
-    new[0] = True
-    np.not_equal(size[1:], size[:-1], out=new[1:])
-    if new.all():
-        return counts, sign[:, None]
-    starts = np.flatnonzero(new)
-    tied = np.add.reduceat(counts, starts, axis=0, dtype=np.int32)
-    signed = np.multiply(counts, sign[:, None], dtype=np.int16)
-    return tied, np.add.reduceat(signed, starts, axis=0, dtype=np.int32)
-
-
-def _weighted_sum(
-    tied: NDArray[np.integer], net: NDArray[np.integer]
-) -> tuple[Floats, Floats]:
-    """Return (B,) the sum of net times mean rank, and the number of differences.
-
-    The mean rank of a size is what lies below it, and half of one more than itself. Rows are cut
-    into K / BLOCK blocks that are added up side by side, row by row; then the blocks.
-    """
-    rows, samples = tied.shape
+    rows, samples = counts.shape
     blocks = -(-rows // BLOCK)
-    largest = int(tied.max())
+    largest = int(counts.max())
     small = largest * (2 * BLOCK * largest + 1) < np.iinfo(np.int16).max
     kind: type[np.signedinteger] = np.int16 if small else np.int64
-    signs = net.shape[1] == 1
-    signed_rows = net.astype(kind)
+    column = sign.astype(kind)[:, None]
     upto = np.ones((blocks, samples), kind)  # twice what lies below in the block, and 1
-    net_total = np.zeros((blocks, samples), kind)
+    net = np.zeros((blocks, samples), kind)
     inner = np.zeros((blocks, samples), np.int32 if small else np.int64)
     for step in range(BLOCK):
-        own = tied[step::BLOCK].astype(kind)
+        own = counts[step::BLOCK].astype(kind)
         last = len(own)
-        signed = own * signed_rows[step::BLOCK] if signs else signed_rows[step::BLOCK]
+        signed = own * column[step::BLOCK]
         twice = upto[:last] + own
         np.add(twice, own, out=upto[:last])
-        net_total[:last] += signed
-        inner[:last] += signed * twice
+        net[:last] += signed
+        signed *= twice
+        inner[:last] += signed
     totals = (upto - 1) / 2
     below = np.cumsum(totals, axis=0) - totals
-    statistic = inner.sum(axis=0) / 2 + (below * net_total).sum(axis=0)
-    return statistic, totals.sum(axis=0)
+    return inner.sum(axis=0) / 2 + (below * net).sum(axis=0), totals.sum(axis=0)
 
 
-def _tie_term(tied: NDArray[np.integer]) -> Floats:
+def _shared_ranks(
+    counts: NDArray[np.uint8], better: NDArray[np.bool_], size: Floats
+) -> tuple[Floats, Floats]:
+    """Return (B,) what equal sizes add to the sum of signed ranks and to the sum of t^3 - t.
+
+    With the rows below 0 first, as here, giving all of them their mean rank moves half a rank from
+    each of one sign to each of the other: in all the product of how many there are of either.
+    """
+    same = np.zeros(len(size) + 1, dtype=np.bool_)
+    np.equal(size[1:], size[:-1], out=same[1:-1])
+    tied = same[1:] | same[:-1]
+    if not tied.any():
+        return np.zeros(counts.shape[1]), np.zeros(counts.shape[1])
+    starts = np.flatnonzero(~same[:-1][tied])
+    rows, of_better = counts[tied].astype(np.int64), better[tied, None]
+    below = np.add.reduceat(rows * of_better, starts, axis=0)
+    above = np.add.reduceat(rows * ~of_better, starts, axis=0)
+    ties = _tie_term(below + above) - _tie_term(rows)
+    return (below * above).sum(axis=0).astype(np.float64), ties
+
+
+def _tie_term(counts: NDArray[np.integer]) -> Floats:
     """Return (B,) the sum of t^3 - t."""
-    cubes = tied.astype(np.float64)
-    return np.asarray((cubes * (cubes * cubes - 1)).sum(axis=0), dtype=np.float64)
+    times = counts.astype(np.float64)
+    return np.asarray((times * (times * times - 1)).sum(axis=0), dtype=np.float64)

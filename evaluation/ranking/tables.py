@@ -62,7 +62,7 @@ def as_text(ranking: Ranking) -> str:
             f"{board.name}: cases {board.cases}, modalities {len(board.modalities)}, "
             f"{board.schemes[0].name}"
         ]
-        lines += _aligned(_main_rows(board), 3) + [""] + _aligned(_modality_rows(board), 2)
+        lines += aligned(_main_rows(board), 3) + [""] + aligned(_modality_rows(board), 2)
         parts.append("\n".join([*lines, *_failures(board)]))
     return "\n\n".join([*parts, *ranking.warnings])
 
@@ -70,6 +70,18 @@ def as_text(ranking: Ranking) -> str:
 def format_value(metric: str, value: float | None) -> str:
     """Write a mean with the decimals of its metric; a dash for none."""
     return "-" if value is None else f"{value:.{METRIC_DECIMALS[metric]}f}"
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Columns of equal width, the first ones to the left."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def _csv_rows(board: Board, scheme: Scheme, modalities: Sequence[str]) -> list[list[object]]:
@@ -129,21 +141,11 @@ def _modality_rows(board: Board) -> list[list[str]]:
     for standing in board.schemes[0].standings:
         found = results[standing.team].modalities
         for metric in METRICS:
-            cells = [format_value(metric, getattr(found[name], metric)) for name in board.modalities]
+            cells = [
+                format_value(metric, getattr(found[name], metric)) for name in board.modalities
+            ]
             rows.append([standing.team, METRIC_TITLES[metric], *cells])
     return rows
-
-
-def _aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Columns of equal width, the first ones to the left."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def _failures(board: Board) -> list[str]:

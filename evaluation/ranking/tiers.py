@@ -68,7 +68,9 @@ def told_apart_by_values(matrix: ScoreMatrix, rules: RankingRules) -> Better:
     return _better(difference, len(matrix.teams), rules.alpha)
 
 
-def told_apart_by_tests(tests: Mapping[str, MetricTests], rules: RankingRules, teams: int) -> Better:
+def told_apart_by_tests(
+    tests: Mapping[str, MetricTests], rules: RankingRules, teams: int
+) -> Better:
     """Tell teams apart by test-then-rank."""
     net = np.zeros((teams, teams))
     for metric, found in tests.items():
@@ -76,9 +78,7 @@ def told_apart_by_tests(tests: Mapping[str, MetricTests], rules: RankingRules, t
     return np.asarray(net > net.T + NOISE)
 
 
-def contributions(
-    matrix: ScoreMatrix, metric: str, values: Floats, rules: RankingRules
-) -> Floats:
+def contributions(matrix: ScoreMatrix, metric: str, values: Floats, rules: RankingRules) -> Floats:
     """Return (T, G) what each patient group adds to each team's mean of the values (T, C)."""
     valid = matrix.valid(metric)
     weights = np.zeros(valid.shape)
