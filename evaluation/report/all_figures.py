@@ -14,7 +14,8 @@ from evaluation.report.modality_plots import modality_plots
 from evaluation.report.official_plots import official_plots
 from evaluation.report.rank_plots import rank_plots
 from evaluation.report.stability_plots import stability_plots
-from evaluation.report.time_plots import bubble_plots, drift_plot, start_up_plot
+from evaluation.report.time_plots import bubble_plots
+from evaluation.report.timing_plots import drift_plot, start_up_plot
 
 
 @dataclass(frozen=True)

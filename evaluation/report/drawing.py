@@ -1,4 +1,4 @@
-"""Pieces of a figure in SVG: axes, texts, marks. Positions are CSS pixels from the upper left corner.
+"""Pieces of a figure in SVG: axes, texts, marks; positions are CSS pixels from the upper left.
 
 Colours come from the style sheet by class, so that one drawing serves light, dark and paper. Texts
 are placed by plain numbers, without the newer attributes that programs for paper do not know.

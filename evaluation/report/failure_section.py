@@ -37,7 +37,8 @@ def failure_section(grid: ScoreGrid) -> str:
         return counts_table + "<p>No case failed.</p>"
     lines = [
         f'<tr><td>{escape(team)}</td><td>{escape(status)}</td><td class="num">{len(cases)}</td>'
-        f'<td class="reason">{escape(reason)}</td><td class="reason">{escape(_some(cases))}</td></tr>'
+        f'<td class="reason">{escape(reason)}</td>'
+        f'<td class="reason">{escape(_some(cases))}</td></tr>'
         for (team, status, reason), cases in list(groups.items())[:GROUPS_SHOWN]
     ]
     total = sum(map(len, groups.values()))

@@ -1,8 +1,8 @@
 """A figure: drawing, words and numbers; in the page, and as files for a paper.
 
 Every figure is drawn once. In the page it is inline SVG coloured by the page's style sheet, so that
-it follows light and dark. As a file it is the same drawing with colours of its own on white, as wide
-as a column of a journal, beside a csv with the numbers in it.
+it follows light and dark. As a file it is the same drawing with colours of its own on white, as
+wide as a column of a journal, beside a csv with the numbers in it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class Figure:
             f'viewBox="0 0 {WIDTH} {self.height:g}">\n'
             f"<title>{escape(self.title)}</title>\n<desc>{escape(self.caption)}</desc>\n"
             f"<style>\n{paper_style()}</style>\n"
-            f'<rect width="{WIDTH}" height="{self.height:g}" fill="#fff"/>\n{self.drawing}\n</svg>\n'
+            f'<rect width="{WIDTH}" height="{self.height:g}" fill="#fff"/>\n'
+            f"{self.drawing}\n</svg>\n"
         )
 
     def as_csv(self) -> str:

@@ -46,7 +46,7 @@ class ScoreGrid:
     @property
     def ok(self) -> NDArray[np.bool_]:
         """(T, C) whether the case has the status `ok`."""
-        return self.status == 0
+        return np.equal(self.status, 0)
 
     def of_dimensions(self, dimensions: Sequence[int]) -> NDArray[np.bool_]:
         """(C,) the cases with a score that are 2D or 3D."""

@@ -24,6 +24,7 @@ from evaluation.report.drawing import (
 )
 from evaluation.report.figure import WIDTH, Figure
 from evaluation.report.grid import ScoreGrid
+from evaluation.report.html import counted
 
 TITLES = {"dsc": "DSC", "nsd": "NSD"}
 DIMENSIONS = {"2D": (2,), "3D": (3,)}
@@ -78,8 +79,9 @@ def _rank_plot(grid: ScoreGrid, board: Board, metric: str) -> Figure:
         name=f"{metric}-by-rank-{board.name.lower()}",
         title=f"{TITLES[metric]} by rank, {board.name}",
         caption=(
-            f"{TITLES[metric]}{unit} of {len(chosen):,} {board.name} cases by {len(standings)} teams; {failed:,} of "
-            f"{len(chosen) * len(standings):,} results failed and count with their failure value. "
+            f"{TITLES[metric]}{unit} of {len(chosen):,} {board.name} cases by "
+            f"{counted(len(standings), 'team')}; {failed:,} of {values.size:,} results failed "
+            f"and count with their failure value. "
             f"Box: quartiles with median; a dot: {_cases_of(per_dot)}. Medians from "
             f"{_extremes(rows)}."
         ),

@@ -81,8 +81,8 @@ def _blobs(board: Board) -> Figure:
         name=f"places-{board.name.lower()}",
         title=f"Places in bootstrap samples, {board.name}",
         caption=(
-            f"{samples:,} bootstrap samples of {board.cases:,} cases, scheme {scheme.name}. Area of a "
-            "disk: part of the samples with that place; upright line: place with all cases; "
+            f"{samples:,} bootstrap samples of {board.cases:,} cases, scheme {scheme.name}. Area "
+            "of a disk: part of the samples with that place; upright line: place with all cases; "
             "horizontal line: interval of the place. "
             f"{first.team} is first in {100 * first.first:.0f} % of the samples."
         ),

@@ -1,9 +1,10 @@
 """The command `curves`: NSD at many tolerances, for the report's NSD-over-tolerance figure.
 
 Reads RUN/<team>/scores.csv and masks/, writes RUN/<team>/curves.csv: one row a case with a column
-for each tolerance (mm in 3D, pixels in 2D). A case's value is the mean over the labels of its truth,
-as in scores.csv; a case that is not ok has its NSD of scores.csv, the failure value, at every
-tolerance, and one without a truth has empty cells. One search with the largest tolerance gives all.
+for each tolerance (mm in 3D, pixels in 2D). A case's value is the mean over the labels of its
+truth, as in scores.csv; a case that is not ok has its NSD of scores.csv, the failure value, at
+every tolerance, and one without a truth has empty cells. One search with the largest tolerance
+gives all.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def write_curves(
             if fault:
                 logger.error("curves: %s", fault)
             for row, curve in zip(task.rows, curves, strict=True):
-                cells = curve or [""] * len(tolerances)
+                cells: Sequence[object] = curve or [""] * len(tolerances)
                 lines.setdefault(row.team, []).append([SCHEMA, row.team, row.case, *cells])
             progress.advance()
     heads = ["schema", "team", "case", *(f"nsd_{tolerance:g}" for tolerance in tolerances)]
