@@ -118,7 +118,7 @@ def _filters(grid: ScoreGrid) -> str:
 def _first_rows(grid: ScoreGrid) -> list[str]:
     """The cases with the largest spread of DSC, as the script would draw them."""
     scored = np.flatnonzero(np.isfinite(grid.dsc).any(axis=0) & grid.ok.any(axis=0))
-    values = np.where(grid.ok, grid.dsc, np.nan)[:, scored]
+    values = np.round(np.where(grid.ok, grid.dsc, np.nan)[:, scored], 4)
     spread = np.round(np.nanmax(values, axis=0) - np.nanmin(values, axis=0), 4)
     order = scored[np.argsort(-spread, kind="stable")][:SHOWN_WITHOUT_SCRIPT]
     return [_row(grid, case) for case in order.tolist()]
@@ -126,7 +126,7 @@ def _first_rows(grid: ScoreGrid) -> list[str]:
 
 def _row(grid: ScoreGrid, case: int) -> str:
     ok, seconds = grid.ok[:, case], grid.seconds[:, case]
-    dsc, nsd = grid.dsc[ok, case], grid.nsd[ok, case]
+    dsc, nsd = (np.round(values[ok, case], 4) for values in (grid.dsc, grid.nsd))
     numbers = [np.ptp(dsc), np.ptp(nsd), dsc.max(), np.median(dsc), dsc.min()]
     failed = int((grid.status[:, case] != 0).sum())
     slowest = float(np.nanmax(seconds)) if np.isfinite(seconds).any() else None

@@ -95,7 +95,7 @@ def _board(board: Board) -> str:
 
 def _cells(board: Board, standing: Standing, result: TeamResult, sampled: bool) -> str:
     low, high = standing.places.low, standing.places.high
-    between = f"<small>{low:g}–{high:g}</small>" if sampled else ""
+    between = _small(f"{low:g}", f"{high:g}") if sampled else ""
     cells = [
         number_cell(str(standing.tier)),
         number_cell(f"{standing.place}{between}", standing.place),
@@ -124,4 +124,9 @@ def _interval(metric: str, interval: Interval | None) -> str:
     if interval is None:
         return ""
     digits = 2 if metric == "seconds" else 3
-    return f"<small>{interval.low:.{digits}f}–{interval.high:.{digits}f}</small>"
+    return _small(f"{interval.low:.{digits}f}", f"{interval.high:.{digits}f}")
+
+
+def _small(low: str, high: str) -> str:
+    """An interval in small print, called so where it is read aloud."""
+    return f' <small><span class="unseen">interval </span>{low}–{high}</small>'
