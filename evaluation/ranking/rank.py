@@ -170,7 +170,7 @@ def _warnings(
     found = [
         f"{case} has no truth and is left out for every team" for case in unscored_cases(scores)
     ]
-    untimed = len(matrix.cases) - int(matrix.timed.sum())
+    untimed = int((matrix.measured.any(axis=0) & ~matrix.timed).sum())
     if untimed:
         found.append(
             f"seconds of {untimed} of {len(matrix.cases)} cases are not compared: "
