@@ -90,7 +90,9 @@ def test_the_leaderboard_sorts_both_ways_and_by_numbers(open_page):
     for order, expected in (("ascending", sorted), ("descending", lambda x: sorted(x)[::-1])):
         head.get_by_role("button").click()
         assert head.get_attribute("aria-sort") == order
-        seconds = [float(re.match(r"[\d.]+", t)[0]) for t in texts(page, f"{table} td:nth-child(8)")]
+        seconds = [
+            float(re.match(r"[\d.]+", t)[0]) for t in texts(page, f"{table} td:nth-child(8)")
+        ]
         assert seconds == expected(seconds)
         assert len(seconds) == 25
 
