@@ -214,6 +214,7 @@ def test_challenger_gets_each_algorithm_once_for_each_case_of_a_task(run, tmp_pa
     script = (out / "analysis.R").read_text()
     assert 'read.csv("seconds.csv")' in script and "smallBetter = TRUE" in script
     assert script.count("(") == script.count(")")
+    assert ("consensus(" in script) == (task != "all")
 
 
 def test_runs_are_for_results_and_not_for_bundles(run, tmp_path, capsys):
