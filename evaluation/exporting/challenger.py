@@ -37,7 +37,7 @@ def write_tables(folder: Path, matrix: ScoreMatrix, task: str, samples: int, see
         if text:
             replace_file(folder / f"{metric}.csv", text)
             written.append(metric)
-    replace_file(folder / SCRIPT_FILE, script(written, samples, seed))
+    replace_file(folder / SCRIPT_FILE, script(written, samples, seed, several=task != "all"))
 
 
 def table(matrix: ScoreMatrix, metric: str, task: str) -> str:
@@ -56,8 +56,11 @@ def table(matrix: ScoreMatrix, metric: str, task: str) -> str:
     return stream.getvalue() if valid.any() else ""
 
 
-def script(metrics: list[str], samples: int, seed: int) -> str:
-    """Return R code that makes the three rankings of each metric and a report."""
+def script(metrics: list[str], samples: int, seed: int, *, several: bool) -> str:
+    """Return R code that makes the three rankings of each metric and a report.
+
+    With several tasks a report wants their consensus, too.
+    """
     lines = ["library(challengeR)", f"set.seed({seed})"]
     for metric in metrics:
         small = "TRUE" if metric == "seconds" else "FALSE"
@@ -71,8 +74,9 @@ def script(metrics: list[str], samples: int, seed: int) -> str:
             f'print(aggregateThenRank({metric}, FUN = mean, ties.method = "min"))',
             f'print(testThenRank({metric}, alpha = 0.05, p.adjust.method = "holm", '
             'ties.method = "min"))',
-            f"report(bootstrap({metric}_ranked, nboot = {samples}), "
-            f'title = "{metric}", file = "{metric}", format = "HTML")',
+            f"report(bootstrap({metric}_ranked, nboot = {samples}),",
+            *([f'       consensus = consensus({metric}_ranked, method = "euclidean"),'] * several),
+            f'       title = "{metric}", file = "{metric}", format = "HTML")',
         ]
     return "\n".join(lines) + "\n"
 

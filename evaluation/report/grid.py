@@ -98,8 +98,7 @@ def build_grid(
     numbers["seconds"][status != 0] = np.nan
     if missing:
         never = (status == status_at[NOT_RUN]) & np.isfinite(numbers["dsc"]).any(axis=0)
-        for name, value in zip(("dsc", "nsd"), failure, strict=True):
-            numbers[name][never] = value
+        numbers["dsc"][never], numbers["nsd"][never] = failure
     return ScoreGrid(
         teams=tuple(teams),
         cases=tuple(cases),

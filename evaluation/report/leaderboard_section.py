@@ -33,8 +33,9 @@ def leaderboard_section(ranking: Ranking) -> str:
     parts = [f"{METRIC_TITLES[m]} {weights[m]:g}" for m in METRICS if weights.get(m)]
     text = (
         f"<p>Scheme: <b>{escape(scheme)}</b>: {SCHEME_TEXTS.get(scheme, '')}; weights "
-        f"{', '.join(parts)}. Teams of one tier cannot be told apart and share it; a double line "
-        f"parts two tiers. Small print: {percent} intervals from bootstrap samples of the cases. "
+        f"{', '.join(parts)}. Teams that cannot be told apart are never in two tiers; "
+        f"a double line parts two tiers, and the tier of a team says whom it is like. "
+        f"Small print: {percent} intervals from bootstrap samples of the cases. "
         "A failed case counts with its failure value and has no time; seconds are wall time.</p>"
     )
     modalities = list(ranking.boards[0].modalities)
@@ -97,7 +98,7 @@ def _cells(board: Board, standing: Standing, result: TeamResult, sampled: bool) 
     low, high = standing.places.low, standing.places.high
     between = _small(f"{low:g}", f"{high:g}") if sampled else ""
     cells = [
-        number_cell(str(standing.tier)),
+        number_cell(str(standing.tier), None, _alike(standing)),
         number_cell(f"{standing.place}{between}", standing.place),
         f'<th scope="row" class="pinned">{escape(standing.team)}</th>',
         number_cell(f"{100 * standing.first:.0f} %" if sampled else "-", standing.first),
@@ -118,6 +119,12 @@ def _cells(board: Board, standing: Standing, result: TeamResult, sampled: bool) 
     more = f' title="{escape(words)}"' if words else ""
     cells.append(number_cell(str(total), total, more, "num" if total else "num zero"))
     return "".join(cells)
+
+
+def _alike(standing: Standing) -> str:
+    """Words for a pointer over the tier."""
+    teams = ", ".join(standing.not_told_apart_from)
+    return f' title="not told apart from {escape(teams)}"' if teams else ""
 
 
 def _interval(metric: str, interval: Interval | None) -> str:

@@ -41,25 +41,7 @@ def render(
     command: str,
 ) -> str:
     """Return the whole page."""
-    overall = f"-{data.boards[0].name.lower()}"
-    firm = [figure for figure in figures.stability if figure.name.endswith(overall)]
-    others = [figure for figure in figures.stability if not figure.name.endswith(overall)]
-    contents = {
-        "Leaderboard": leaderboard_section(data.ranking),
-        "Failures": failure_section(data.grid),
-        "Accuracy by rank": in_a_row(figures.by_rank),
-        "Accuracy and run time": in_a_row(figures.against_time),
-        "By modality": in_a_row(figures.by_modality) + modality_tables(data.boards),
-        "NSD over tolerance": in_a_row(figures.tolerances),
-        "Comparisons": in_a_row(figures.comparisons),
-        "Ranking stability": in_a_row(firm)
-        + folded("The same for 2D and 3D", in_a_row(others), long=True),
-        "Official script": official_section(data, figures.official),
-        "Timing": in_a_row(figures.timing),
-        "Pictures": gallery(data.grid, pictures) if pictures else "",
-        "Cases": case_section(data.grid),
-        "Provenance": provenance_section(data, facts, command),
-    }
+    contents = _contents(data, figures, pictures, facts, command)
     shown = {title: content for title, content in contents.items() if content}
     links = "".join(f'<li><a href="#{anchor(title)}">{title}</a></li>' for title in shown)
     body = [
@@ -83,6 +65,35 @@ def render(
         + "\n".join(body)
         + f"\n<script>\n{script}</script>\n</body>\n</html>\n"
     )
+
+
+def _contents(
+    data: ReportData,
+    figures: Figures,
+    pictures: Sequence[CasePicture],
+    facts: dict[str, str],
+    command: str,
+) -> dict[str, str]:
+    """Title and content of every section; empty where a run has nothing for it."""
+    overall = f"-{data.boards[0].name.lower()}"
+    firm = [figure for figure in figures.stability if figure.name.endswith(overall)]
+    others = [figure for figure in figures.stability if not figure.name.endswith(overall)]
+    return {
+        "Leaderboard": leaderboard_section(data.ranking),
+        "Failures": failure_section(data.grid),
+        "Accuracy by rank": in_a_row(figures.by_rank),
+        "Accuracy and run time": in_a_row(figures.against_time),
+        "By modality": in_a_row(figures.by_modality) + modality_tables(data.boards),
+        "NSD over tolerance": in_a_row(figures.tolerances),
+        "Comparisons": in_a_row(figures.comparisons),
+        "Ranking stability": in_a_row(firm)
+        + folded("The same for 2D and 3D", in_a_row(others), long=True),
+        "Official script": official_section(data, figures.official),
+        "Timing": in_a_row(figures.timing),
+        "Pictures": gallery(data.grid, pictures) if pictures else "",
+        "Cases": case_section(data.grid),
+        "Provenance": provenance_section(data, facts, command),
+    }
 
 
 def _head(data: ReportData) -> str:

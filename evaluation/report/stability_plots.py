@@ -10,9 +10,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from evaluation.ranking.results import Board, Ranking, Scheme, Significance, Standing
+from evaluation.ranking.results import Board, Ranking, Scheme, Standing
 from evaluation.report.drawing import (
+    Axis,
     circle,
     grid_across,
     line,
@@ -23,10 +25,9 @@ from evaluation.report.drawing import (
     text,
 )
 from evaluation.report.figure import WIDTH, Cell, Figure
+from evaluation.report.significance_plots import significance_plot
 
 _LEFT, _RIGHT, _TOP, _ROW = 136, 14, 22, 18
-
-METRIC_TITLES = {"dsc": "DSC", "nsd": "NSD", "seconds": "run time"}
 
 
 def stability_plots(ranking: Ranking, teams: Sequence[str]) -> list[Figure]:
@@ -40,7 +41,7 @@ def stability_plots(ranking: Ranking, teams: Sequence[str]) -> list[Figure]:
             figures += _taus(board)
         if len(board.schemes) > 1:
             figures.append(_schemes(board, teams))
-        figures += [_significance(board, tests, ranking) for tests in board.significance]
+        figures += [significance_plot(board, tests, ranking) for tests in board.significance]
     return figures
 
 
@@ -51,30 +52,14 @@ def _blobs(board: Board) -> Figure:
     bottom = _TOP + _ROW * len(standings)
     last = len(standings)
     step = (WIDTH - _LEFT - _RIGHT) / last
-    largest = min(step, _ROW) / 2
     parts = [text(_LEFT - 8, 8, "place, team", "end", "tick")]
     every = 1 if last <= 12 else 2
     for place in range(1, last + 1, every):
         x = _LEFT + (place - 0.5) * step
         parts.append(line([(x, _TOP), (x, bottom)], "grid"))
         parts.append(text(x, bottom + 12, str(place), "middle", "tick"))
-    rows: list[tuple[Cell, ...]] = []
     for lane, standing in enumerate(standings):
-        y = _TOP + (lane + 0.5) * _ROW
-        parts.append(text(_LEFT - 8, y, f"{standing.place} {shortened(standing.team)}", "end"))
-        ends = [
-            (_LEFT + (place - 0.5) * step, y)
-            for place in (standing.places.low, standing.places.high)
-        ]
-        parts.append(line(ends, "interval"))
-        for place, count in enumerate(standing.place_counts, start=1):
-            rows.append((standing.team, standing.place, place, count, count / samples))
-            if count:
-                radius = max(largest * math.sqrt(count / samples), 0.8)
-                title = f"{standing.team}: place {place} in {100 * count / samples:.1f} %"
-                parts.append(circle(_LEFT + (place - 0.5) * step, y, radius, "blob", title))
-        x = _LEFT + (standing.place - 0.5) * step
-        parts.append(line([(x, y - 6), (x, y + 6)], "median"))
+        parts.append(_blob_lane(standing, _TOP + (lane + 0.5) * _ROW, step, samples))
     parts.append(text((_LEFT + WIDTH) / 2, bottom + 30, "place in a bootstrap sample", "middle"))
     first = max(standings, key=lambda each: each.first)
     return Figure(
@@ -89,8 +74,29 @@ def _blobs(board: Board) -> Figure:
         height=bottom + 44,
         drawing="".join(parts),
         columns=("team", "place", "sample_place", "samples", "part_of_samples"),
-        rows=tuple(rows),
+        rows=tuple(
+            (each.team, each.place, place, count, count / samples)
+            for each in standings
+            for place, count in enumerate(each.place_counts, start=1)
+        ),
     )
+
+
+def _blob_lane(standing: Standing, y: float, step: float, samples: int) -> str:
+    """Name, interval, disks and place of one team."""
+    at = {place: _LEFT + (place - 0.5) * step for place in range(1, len(standing.place_counts) + 1)}
+    low, high = (_LEFT + (x - 0.5) * step for x in (standing.places.low, standing.places.high))
+    parts = [
+        text(_LEFT - 8, y, f"{standing.place} {shortened(standing.team)}", "end"),
+        line([(low, y), (high, y)], "interval"),
+    ]
+    for place, count in enumerate(standing.place_counts, start=1):
+        if count:
+            radius = max(min(step, _ROW) / 2 * math.sqrt(count / samples), 0.8)
+            title = f"{standing.team}: place {place} in {100 * count / samples:.1f} %"
+            parts.append(circle(at[place], y, radius, "blob", title))
+    x = at[standing.place]
+    return "".join([*parts, line([(x, y - 6), (x, y + 6)], "median")])
 
 
 def _taus(board: Board) -> list[Figure]:
@@ -106,18 +112,7 @@ def _taus(board: Board) -> list[Figure]:
     for lane, scheme in enumerate(known):
         y = 10 + (lane + 0.5) * row
         values = np.array(scheme.kendall.values)
-        heights, edges = np.histogram(values, bins=40, range=(axis.low, axis.high))
-        shares = heights / heights.max() * row * 0.42
-        path = f"M{number(axis.at(edges[0]))} {number(y)}"
-        upper = "".join(
-            f"V{number(y - share)}H{number(axis.at(edge))}"
-            for share, edge in zip(shares, edges[1:], strict=True)
-        )
-        lower = "".join(
-            f"V{number(y + share)}H{number(axis.at(edge))}"
-            for share, edge in zip(shares[::-1], edges[-2::-1], strict=True)
-        )
-        parts.append(f'<path class="violin" d="{path}{upper}{lower}Z"/>')
+        parts.append(_violin(values, axis, y, 0.42 * row))
         middle = float(np.median(values))
         parts.append(line([(axis.at(middle), y - 12), (axis.at(middle), y + 12)], "median"))
         parts.append(text(_LEFT - 8, y - 6, shortened(scheme.name, 22), "end", "small"))
@@ -150,6 +145,22 @@ def _taus(board: Board) -> list[Figure]:
             rows=tuple(rows),
         )
     ]
+
+
+def _violin(values: NDArray[np.float64], axis: Axis, y: float, half: float) -> str:
+    """Outline of a histogram and its mirror image; the highest bar is `half` high."""
+    heights, edges = np.histogram(values, bins=40, range=(axis.low, axis.high))
+    ups = heights / heights.max() * half
+    path = f"M{number(axis.at(edges[0]))} {number(y)}"
+    path += "".join(
+        f"V{number(y - up)}H{number(axis.at(edge))}"
+        for up, edge in zip(ups, edges[1:], strict=True)
+    )
+    path += "".join(
+        f"V{number(y + up)}H{number(axis.at(edge))}"
+        for up, edge in zip(ups[::-1], edges[-2::-1], strict=True)
+    )
+    return f'<path class="violin" d="{path}Z"/>'
 
 
 def _schemes(board: Board, teams: Sequence[str]) -> Figure:
@@ -201,48 +212,3 @@ def _schemes(board: Board, teams: Sequence[str]) -> Figure:
 def _by_place(scheme: Scheme, reference: Scheme) -> list[Standing]:
     order = {each.team: lane for lane, each in enumerate(reference.standings)}
     return sorted(scheme.standings, key=lambda each: (each.place, order[each.team]))
-
-
-def _significance(board: Board, tests: Significance, ranking: Ranking) -> Figure:
-    standings = board.schemes[0].standings
-    at = {team.team: index for index, team in enumerate(board.teams)}
-    alpha = float(ranking.rules.get("alpha", 0.05))
-    width = min((WIDTH - _LEFT - _RIGHT) / len(standings), 26)
-    height = max(width, 14.0)
-    top = 34
-    parts = [
-        text(_LEFT + width * len(standings) / 2, 8, "than the team of place", "middle", "tick")
-    ]
-    rows: list[tuple[Cell, ...]] = []
-    squares: dict[str, list[str]] = {"better": [], "notbetter": []}
-    for lane, one in enumerate(standings):
-        y = top + lane * height
-        label = f"{one.place} {shortened(one.team)}"
-        parts.append(text(_LEFT - 6, y + height / 2, label, "end", "small"))
-        across = _LEFT + (lane + 0.5) * width
-        parts.append(text(across, top - 8, str(one.place), "middle", "tiny"))
-        for column, other in enumerate(standings):
-            p = tests.p_holm[at[one.team]][at[other.team]]
-            if p is None:
-                continue
-            rows.append((one.team, other.team, tests.p[at[one.team]][at[other.team]], p))
-            square = f"M{number(_LEFT + column * width)} {number(y)}"
-            square += f"h{number(width - 1)}v{number(height - 1)}h-{number(width - 1)}Z"
-            squares["better" if p < alpha else "notbetter"].append(square)
-    parts += [f'<path class="{kind}" d="{"".join(d)}"/>' for kind, d in squares.items() if d]
-    firm = len(squares["better"])
-    pairs = len(standings) * (len(standings) - 1) // 2
-    name = METRIC_TITLES[tests.metric]
-    return Figure(
-        name=f"significance-{tests.metric}-{board.name.lower()}",
-        title=f"Significance in {name}, {board.name}",
-        caption=(
-            f"Dark: the team of the row is better in {name} than the team of the column (one-sided "
-            f"Wilcoxon signed-rank test over {board.cases:,} cases, Holm-adjusted p < {alpha:g}). "
-            f"{firm} of {pairs} pairs of teams can be told apart."
-        ),
-        height=top + height * len(standings) + 6,
-        drawing="".join(parts),
-        columns=("better_team", "than_team", "p", "p_holm"),
-        rows=tuple(rows),
-    )

@@ -66,9 +66,10 @@ class RankingRules:
             raise UsageError(f"seconds-tolerance: expected 0 or more, found {found_s}")
         if not 0 < self.alpha < 1:
             raise UsageError(f"alpha: expected between 0 and 1, found {self.alpha}")
-        for name in _WHOLE:
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name}: expected 0 or more, found {getattr(self, name)}")
+        if self.bootstraps < 1:
+            raise UsageError(f"bootstraps: expected 1 or more, found {self.bootstraps}")
+        if self.seed < 0:
+            raise UsageError(f"seed: expected 0 or more, found {self.seed}")
 
 
 def parse_rules(table: object, where: str = "[ranking]") -> RankingRules:

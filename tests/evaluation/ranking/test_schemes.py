@@ -159,12 +159,12 @@ def test_a_failed_or_missing_case_counts_as_the_failure_values():
 
 
 def test_times_on_other_or_unknown_hardware_are_not_compared():
-    rows = [score_row(team, case) for team in "ab" for case in "wxyz"]
+    rows = [score_row(team, case) for team in "ab" for case in "vwxyz"]
     keys = {
-        "a": {"w": "one", "x": "one", "y": "", "z": "one"},
+        "a": {"v": "", "w": "one", "x": "one", "y": "", "z": "one"},
         "b": {"w": "one", "x": "two", "y": "one"},
     }
-    assert matrix_of(*rows, hardware=keys).timed.tolist() == [True, False, False, False]
+    assert matrix_of(*rows, hardware=keys).timed.tolist() == [False, True, False, False, False]
     assert matrix_of(*rows).timed.all()
     crashed = [score_row("a", "x"), score_row("b", "x", 0.0, status="crash")]
     assert matrix_of(*crashed, hardware={"a": {"x": "one"}, "b": {"x": "two"}}).timed.all()

@@ -32,7 +32,8 @@ OVERLAPS = """
     const frame = svg.getBoundingClientRect();
     for (const text of svg.querySelectorAll("text")) {
       const box = text.getBoundingClientRect();
-      const out = box.left < frame.left - 1 || box.right > frame.right + 1 || box.bottom > frame.bottom + 1;
+      const aside = box.left < frame.left - 1 || box.right > frame.right + 1;
+      const out = aside || box.bottom > frame.bottom + 1;
       if (shown(text) && out) found.push(`${name(text)} beyond ${svg.parentElement.id}`);
     }
   }
