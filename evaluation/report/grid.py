@@ -26,8 +26,6 @@ class ScoreGrid:
     """(C,) into `modalities`."""
     dimensions: NDArray[np.intp]
     """(C,) 2 or 3, 0 where nobody knows."""
-    labels: NDArray[np.intp]
-    """(C,) labels in the truth."""
     statuses: tuple[str, ...]
     """All there are, `ok` first."""
     status: NDArray[np.intp]
@@ -59,6 +57,9 @@ class ScoreGrid:
         return values
 
 
+_NUMBERS = ("dsc", "nsd", "seconds", "dsc_official", "nsd_official")
+
+
 def build_grid(
     rows: Sequence[ScoreRow], teams: Sequence[str], failure: tuple[float, float]
 ) -> ScoreGrid:
@@ -69,17 +70,13 @@ def build_grid(
     cases = sorted({row.case for row in rows})
     modalities = sorted({row.modality for row in rows})
     missing = len(rows) < len(cases) * len(teams)
-    found = {row.status for row in rows} | {OK} | ({NOT_RUN} if missing else set())
-    statuses = sorted(found, key=lambda name: (name != OK, name))
+    statuses = _statuses(rows, missing)
     team_at, case_at = _places(teams), _places(cases)
     modality_at, status_at = _places(modalities), _places(statuses)
     shape = (len(teams), len(cases))
-    numbers = {
-        name: np.full(shape, np.nan)
-        for name in ("dsc", "nsd", "seconds", "dsc_official", "nsd_official")
-    }
+    numbers = {name: np.full(shape, np.nan) for name in _NUMBERS}
     status = np.full(shape, status_at.get(NOT_RUN, 0), dtype=np.intp)
-    modality, dimensions, labels = (np.zeros(len(cases), dtype=np.intp) for _ in range(3))
+    modality, dimensions = (np.zeros(len(cases), dtype=np.intp) for _ in range(2))
     reasons = {}
     stops = dict.fromkeys(teams, 0)
     for row in rows:
@@ -91,7 +88,6 @@ def build_grid(
         status[at] = status_at[row.status]
         modality[at[1]] = modality_at[row.modality]
         dimensions[at[1]] = max(dimensions[at[1]], row.dimensions or 0)
-        labels[at[1]] = max(labels[at[1]], row.labels)
         stops[row.team] += bool(row.official_remark)
         if row.reason:
             reasons[at] = row.reason
@@ -105,13 +101,18 @@ def build_grid(
         modalities=tuple(modalities),
         modality=modality,
         dimensions=dimensions,
-        labels=labels,
         statuses=tuple(statuses),
         status=status,
         reasons=reasons,
         script_stops=stops,
         **numbers,
     )
+
+
+def _statuses(rows: Sequence[ScoreRow], missing: bool) -> list[str]:
+    """All there are, `ok` first."""
+    found = {row.status for row in rows} | {OK} | ({NOT_RUN} if missing else set())
+    return sorted(found, key=lambda name: (name != OK, name))
 
 
 def _places(names: Sequence[str]) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evaluation.ranking.results import Board
+from evaluation.ranking.results import Board, TeamResult
 from evaluation.report.drawing import circle, line, shortened, text
 from evaluation.report.figure import Cell, Figure
 
@@ -27,26 +27,19 @@ def _ladder(board: Board) -> Figure:
         text(_FIRST, 14, "our scores", "end"),
         text(_SECOND, 14, "organisers’ script", "start"),
     ]
-    rows: list[tuple[Cell, ...]] = []
-    changed = []
+    changed = 0
     for lane, (place, team) in enumerate(ours):
-        official = results[team].official
+        official = results[team].official.place
         left, right = (_FIRST + 10, _TOP + (lane + 0.5) * _ROW), (_SECOND - 10, spot[team])
-        moved = official.place != place
-        kind = "same"
-        if moved:
-            changed.append(team)
-            kind = "up" if official.place < place else "down"
-        parts.append(f'<g class="{kind}">{line([left, right], "ladder")}')
-        parts += [circle(*left, 3, "end"), circle(*right, 3, "end")]
-        parts.append("</g>")
+        kind = "same" if official == place else "up" if official < place else "down"
+        changed += kind != "same"
+        ends = circle(*left, 3, "end") + circle(*right, 3, "end")
+        parts.append(f'<g class="{kind}">{line([left, right], "ladder")}{ends}</g>')
         parts.append(text(_FIRST, left[1], f"{place} {shortened(team)}", "end"))
-        parts.append(text(_SECOND, right[1], f"{official.place} {shortened(team)}"))
-        mean = results[team].mean
-        rows.append((team, place, official.place, mean.dsc, official.dsc, mean.nsd, official.nsd))
+        parts.append(text(_SECOND, right[1], f"{official} {shortened(team)}"))
     words = "No team changes its place."
     if changed:
-        words = f"{len(changed)} of {len(ours)} teams would have another place."
+        words = f"{changed} of {len(ours)} teams would have another place."
     return Figure(
         name=f"official-places-{board.name.lower()}",
         title=f"Places by our scores and by the organisers’ script, {board.name}",
@@ -60,5 +53,11 @@ def _ladder(board: Board) -> Figure:
             *("team", "place", "official_place"),
             *("mean_dsc", "official_mean_dsc", "mean_nsd", "official_mean_nsd"),
         ),
-        rows=tuple(rows),
+        rows=tuple(_row(place, results[team]) for place, team in ours),
     )
+
+
+def _row(place: int, result: TeamResult) -> tuple[Cell, ...]:
+    mean, official = result.mean, result.official
+    scores = (mean.dsc, official.dsc, mean.nsd, official.nsd)
+    return (result.team, place, official.place, *scores)

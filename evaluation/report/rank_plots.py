@@ -36,6 +36,8 @@ _STEP = 1.5
 _SIDE = 4
 """Dots of nearly equal scores on each side of the middle, at most."""
 
+_QUARTILES = ("minimum", "quartile_1", "median", "quartile_3", "maximum")
+
 FEW_CASES = 60
 """Up to so many cases a dot says which case it is."""
 
@@ -57,9 +59,7 @@ def _rank_plot(grid: ScoreGrid, board: Board, metric: str) -> Figure:
     standings = board.schemes[0].standings
     bottom = _TOP + _ROW * len(standings)
     axis = linear_axis(0, 1, _LEFT, WIDTH - _RIGHT)
-    heaps = np.rint((values - axis.low) / (axis.high - axis.low) * (axis.end - axis.start) / _STEP)
-    largest = max(int(np.bincount(own.astype(int)).max()) for own in heaps)
-    per_dot = -(-largest // (2 * _SIDE + 1)) if len(chosen) > FEW_CASES else 1
+    per_dot = _cases_per_dot(values, axis) if len(chosen) > FEW_CASES else 1
     parts = [grid_across(axis, _TOP - 4, bottom, TITLES[metric])]
     parts += [text(_LEFT - 8, _TOP - 12, "place, team", "end", "tick")]
     parts += [text(WIDTH - _RIGHT + 6, _TOP - 12, "median", "start", "tick")]
@@ -87,10 +87,7 @@ def _rank_plot(grid: ScoreGrid, board: Board, metric: str) -> Figure:
         ),
         height=bottom + _BOTTOM,
         drawing="".join(parts),
-        columns=(
-            *("place", "team", "cases", f"mean_{metric}"),
-            *("minimum", "quartile_1", "median", "quartile_3", "maximum"),
-        ),
+        columns=("place", "team", "cases", f"mean_{metric}", *_QUARTILES),
         rows=tuple(rows),
     )
 
@@ -100,6 +97,13 @@ def _extremes(rows: list[tuple[str | int | float | None, ...]]) -> str:
     medians = [(float(row[6] or 0), str(row[1])) for row in rows]
     best, worst = max(medians), min(medians)
     return f"{best[0]:.3f} ({best[1]}) to {worst[0]:.3f} ({worst[1]})"
+
+
+def _cases_per_dot(values: NDArray[np.float64], axis: Axis) -> int:
+    """So many that the largest heap of equal scores has room in its lane."""
+    heaps = np.rint(np.clip(values, 0, 1) * (axis.end - axis.start) / _STEP).astype(int)
+    largest = max(int(np.bincount(own).max()) for own in heaps)
+    return -(-largest // (2 * _SIDE + 1))
 
 
 def _cases_of(per_dot: int) -> str:

@@ -13,12 +13,12 @@ METRIC_TITLES = {"dsc": "DSC", "nsd": "NSD", "seconds": "run time"}
 
 def significance_plot(board: Board, tests: Significance, ranking: Ranking) -> Figure:
     """Which team is better than which in one metric, both in the order of the board."""
-    standings = board.schemes[0].standings
+    standings, top = board.schemes[0].standings, 34.0
     at = {team.team: index for index, team in enumerate(board.teams)}
     alpha = float(ranking.rules.get("alpha", 0.05))
     width = min((WIDTH - _LEFT - _RIGHT) / len(standings), 26)
     height = max(width, 14.0)
-    top = 34
+    square = f"h{number(width - 1)}v{number(height - 1)}h-{number(width - 1)}Z"
     parts = [
         text(_LEFT + width * len(standings) / 2, 8, "than the team of place", "middle", "tick")
     ]
@@ -35,11 +35,9 @@ def significance_plot(board: Board, tests: Significance, ranking: Ranking) -> Fi
             if p is None:
                 continue
             rows.append((one.team, other.team, tests.p[at[one.team]][at[other.team]], p))
-            square = f"M{number(_LEFT + column * width)} {number(y)}"
-            square += f"h{number(width - 1)}v{number(height - 1)}h-{number(width - 1)}Z"
-            squares["better" if p < alpha else "notbetter"].append(square)
+            place = f"M{number(_LEFT + column * width)} {number(y)}"
+            squares["better" if p < alpha else "notbetter"].append(place + square)
     parts += [f'<path class="{kind}" d="{"".join(d)}"/>' for kind, d in squares.items() if d]
-    firm = len(squares["better"])
     pairs = len(standings) * (len(standings) - 1) // 2
     name = METRIC_TITLES[tests.metric]
     return Figure(
@@ -48,7 +46,7 @@ def significance_plot(board: Board, tests: Significance, ranking: Ranking) -> Fi
         caption=(
             f"Dark: the team of the row is better in {name} than the team of the column (one-sided "
             f"Wilcoxon signed-rank test over {board.cases:,} cases, Holm-adjusted p < {alpha:g}). "
-            f"{firm} of {pairs} pairs of teams can be told apart."
+            f"{len(squares['better'])} of {pairs} pairs of teams can be told apart in it."
         ),
         height=top + height * len(standings) + 6,
         drawing="".join(parts),

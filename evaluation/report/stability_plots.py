@@ -108,7 +108,6 @@ def _taus(board: Board) -> list[Figure]:
     lowest = min(scheme.kendall.values[0] for scheme in known)
     axis = linear_axis(max(-1.0, min(lowest, 0.9)), 1.0, _LEFT, WIDTH - _RIGHT)
     parts = [grid_across(axis, 10, bottom, "Kendall’s tau-b to the ranking with all cases")]
-    rows: list[tuple[Cell, ...]] = []
     for lane, scheme in enumerate(known):
         y = 10 + (lane + 0.5) * row
         values = np.array(scheme.kendall.values)
@@ -117,13 +116,6 @@ def _taus(board: Board) -> list[Figure]:
         parts.append(line([(axis.at(middle), y - 12), (axis.at(middle), y + 12)], "median"))
         parts.append(text(_LEFT - 8, y - 6, shortened(scheme.name, 22), "end", "small"))
         parts.append(text(_LEFT - 8, y + 7, f"median {middle:.3f}", "end", "tick"))
-        found = scheme.kendall.interval
-        rows.append(
-            (
-                *(scheme.name, len(values), scheme.kendall.mean, middle),
-                *((found.low, found.high) if found else (None, None)),
-            )
-        )
     return [
         Figure(
             name=f"kendall-tau-{board.name.lower()}",
@@ -142,9 +134,15 @@ def _taus(board: Board) -> list[Figure]:
                 "interval_low",
                 "interval_high",
             ),
-            rows=tuple(rows),
+            rows=tuple(_tau_row(scheme) for scheme in known),
         )
     ]
+
+
+def _tau_row(scheme: Scheme) -> tuple[Cell, ...]:
+    found, values = scheme.kendall.interval, scheme.kendall.values
+    ends = (found.low, found.high) if found else (None, None)
+    return (scheme.name, len(values), scheme.kendall.mean, float(np.median(values)), *ends)
 
 
 def _violin(values: NDArray[np.float64], axis: Axis, y: float, half: float) -> str:
@@ -175,13 +173,7 @@ def _schemes(board: Board, teams: Sequence[str]) -> Figure:
         {each.team: top + _ROW * lane for lane, each in enumerate(_by_place(scheme, schemes[0]))}
         for scheme in schemes
     ]
-    parts = []
-    for column, scheme in enumerate(schemes):
-        x = left + column * step
-        anchor = "start" if column == 0 else "middle"
-        words = scheme.name.split("-then-")
-        for lane, word in enumerate([words[0], "then " + words[1]] if len(words) > 1 else words):
-            parts.append(text(x - (14 if column == 0 else 0), 10 + 13 * lane, word, anchor, "tick"))
+    parts = [_head(scheme.name, left + c * step, c) for c, scheme in enumerate(schemes)]
     for team in [*reversed(teams)]:
         points = [(left + c * step, spot[team]) for c, spot in enumerate(spots)]
         kind = team_class(teams.index(team))
@@ -206,6 +198,17 @@ def _schemes(board: Board, teams: Sequence[str]) -> Figure:
         drawing="".join(parts),
         columns=("team", *(scheme.name for scheme in schemes)),
         rows=tuple((team, *(p[team] for p in places)) for team in teams),
+    )
+
+
+def _head(name: str, x: float, column: int) -> str:
+    """Name of a scheme above its column, in two lines."""
+    first, _, rest = name.partition("-then-")
+    lines = [first, f"then {rest}"] if rest else [first]
+    anchor = "middle" if column else "start"
+    return "".join(
+        text(x if column else x - 14, 10 + 13 * lane, words, anchor, "tick")
+        for lane, words in enumerate(lines)
     )
 
 

@@ -74,17 +74,14 @@ def _bubble_plot(
     timed = [result for result in board.teams if result.mean.seconds is not None]
     points = [(result.mean.seconds or 0.0, getattr(result.mean, metric)) for result in timed]
     front = pareto_front(points)
-    sized = all(result.team in peak_bytes for result in timed)
-    across = log_axis([x for x, _ in points], _LEFT, WIDTH - _RIGHT)
-    scores = [y for _, y in points]
+    seconds, scores = zip(*points, strict=True)
+    across = log_axis(seconds, _LEFT, WIDTH - _RIGHT)
     up = linear_axis(min(scores), max(scores), _BOTTOM - 20, _TOP + 12)
-    most = max((peak_bytes.get(result.team, 0) for result in timed), default=0) or 1
-    bubbles = []
-    for index, (result, point) in enumerate(zip(timed, points, strict=True)):
-        share = math.sqrt(peak_bytes[result.team] / most) if sized else 0.45
-        radius = max(_SMALLEST, _LARGEST * share)
-        at = across.at(point[0]), up.at(point[1])
-        bubbles.append(_Bubble(result.team, *at, radius, index in front))
+    radii = _radii([result.team for result in timed], peak_bytes)
+    bubbles = [
+        _Bubble(result.team, across.at(x), up.at(y), radius, index in front)
+        for index, (result, (x, y), radius) in enumerate(zip(timed, points, radii, strict=True))
+    ]
     parts = [
         grid_across(across, _TOP, _BOTTOM, "seconds a case, mean (logarithmic)"),
         grid_up(up, _LEFT, WIDTH - _RIGHT, f"{TITLES[metric]}, mean"),
@@ -95,7 +92,7 @@ def _bubble_plot(
         title = f"{bubble.team}: {TITLES[metric]} {point[1]:.4f}, {point[0]:.2f} s"
         parts.append(circle(bubble.x, bubble.y, bubble.radius, kind, title))
     parts.append(_labels(bubbles))
-    area = "area: mean peak memory of a case" if sized else "all of one size"
+    area = "area: mean peak memory of a case" if len(set(radii)) > 1 else "all of one size"
     names = ", ".join(timed[index].team for index in front)
     return Figure(
         name=f"{metric}-against-time-{board.name.lower()}",
@@ -113,6 +110,14 @@ def _bubble_plot(
             for index, (result, point) in enumerate(zip(timed, points, strict=True))
         ),
     )
+
+
+def _radii(teams: Sequence[str], peak_bytes: dict[str, float]) -> list[float]:
+    """Radii whose squares are as the peak memory; all the same unless it is known of all."""
+    if not all(peak_bytes.get(team) for team in teams):
+        return [0.45 * _LARGEST] * len(teams)
+    most = max(peak_bytes[team] for team in teams)
+    return [max(_SMALLEST, _LARGEST * math.sqrt(peak_bytes[team] / most)) for team in teams]
 
 
 def _front_line(front: Sequence[_Bubble], right: float) -> str:
