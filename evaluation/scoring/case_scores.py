@@ -11,11 +11,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from evaluation.errors import ScoreError
-from evaluation.metrics.instances import Labels
-from evaluation.metrics.label_scores import TOLERANCE, CaseScore, score_case
+from evaluation.metrics.label_maps import LabelMap, empty_map, map_labels
+from evaluation.metrics.label_scores import TOLERANCE, CaseScore, score_maps
 from evaluation.running.outcomes import Status
 from evaluation.running.records import CaseRecord
 from evaluation.scoring.labelmaps import (
@@ -30,7 +28,8 @@ from evaluation.scoring.score_cache import TeamRows, keep_rows, load_rows, resul
 from evaluation.scoring.score_tables import NO_TRUTH, NOT_RUN, OK, LabelRow, ScoreRow
 
 FAILURE_F1 = 0.0
-"""Instance F1 of a case that failed, which no protocol sets: the worst that it can be."""
+"""Instance F1 of a case that failed, by our choice: the worst that it can be, also where neither
+truth nor mask has an object. No protocol sets it, as no ranking uses it."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def _failure(task: CaseTask, team: str) -> FailureScores:
 def _score_team(task: CaseTask, team: str, truth: Truth) -> TeamRows:
     verdict = _judge(task, team, truth)
     return _row(task, team, verdict.status, verdict.reason, truth, verdict), tuple(
-        LabelRow(team=team, case=task.case, **dataclasses.asdict(label))
+        LabelRow(team=team, case=task.case, **vars(label))
         for label in verdict.score.labels
     )
 
@@ -145,7 +144,7 @@ def _judge(task: CaseTask, team: str, truth: Truth) -> _Verdict:
         except MaskFault as fault:
             status, reason = fault.status, str(fault)
     if status == OK:
-        score = _score(truth, labels, task.distances)
+        score = _score(truth, map_labels(labels), task.distances)
         return _Verdict(OK, "", score, official_score(task.case, truth, labels, score))
     failed = _failed(truth, _failure(task, team), task.distances)
     try:
@@ -153,14 +152,16 @@ def _judge(task: CaseTask, team: str, truth: Truth) -> _Verdict:
     except MaskFault as fault:
         official = official_score(task.case, truth, None, failed, str(fault))
     else:
-        official = official_score(task.case, truth, found, _score(truth, found, False))
+        official = official_score(
+            task.case, truth, found, _score(truth, map_labels(found), False)
+        )
     return _Verdict(status, reason, failed, official)
 
 
-def _score(truth: Truth, labels: Labels, distances: bool) -> CaseScore:
+def _score(truth: Truth, labels: LabelMap, distances: bool) -> CaseScore:
     official_spacing_mm = (1.0, 1.0, 1.0) if truth.labels.ndim == 2 else truth.spacing_mm[::-1]
-    return score_case(
-        truth.labels,
+    return score_maps(
+        truth.map,
         labels,
         truth.spacing_mm,
         official_spacing_mm=official_spacing_mm,
@@ -170,8 +171,7 @@ def _score(truth: Truth, labels: Labels, distances: bool) -> CaseScore:
 
 def _failed(truth: Truth, failure: FailureScores, distances: bool) -> CaseScore:
     """The score of an empty mask, with the failure values also where nothing was to be found."""
-    empty = np.broadcast_to(np.uint8(0), truth.labels.shape)
-    score = _score(truth, empty, distances)
+    score = _score(truth, empty_map(truth.labels.shape), distances)
     instances = dataclasses.replace(score.instances, f1=FAILURE_F1)
     return dataclasses.replace(score, dsc=failure.dsc, nsd=failure.nsd, instances=instances)
 

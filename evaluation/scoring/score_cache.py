@@ -8,7 +8,6 @@ cannot be read is computed again.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -48,8 +47,7 @@ def keep_rows(folder: Path, name: str, rows: TeamRows) -> None:
     """Keep a result; a full disk only means that it is computed again."""
     place = _place(folder, name)
     temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-    labels = [dataclasses.asdict(label) for label in rows[1]]
-    content = {"score": dataclasses.asdict(rows[0]), "labels": labels}
+    content = {"score": vars(rows[0]), "labels": [vars(label) for label in rows[1]]}
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(json.dumps(content), encoding="utf-8")

@@ -1,0 +1,109 @@
+"""Labels laid out one above the other, so that many cost as few array operations as one.
+
+A picture of cells has hundreds of small labels, and some hundred array operations for each would
+take far longer than the arithmetic. So the boxes of labels, each with the truth's and the
+prediction's mask of it, are put into one stack along the first axis, with so much empty space
+between them that no label is within the tolerance of another. What is then found in the stack is
+counted label by label, as points come in the order of the labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.metrics.label_maps import Box, LabelMap
+from evaluation.metrics.surface import Codes, flat_neighbour_codes
+
+_STACK_POINTS = 1 << 18
+"""Grid points of a stack, unless one label has more: what fits into a processor's own memory."""
+
+_WASTE = 2
+"""A label that is smaller across than its stack by this factor begins another one."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which labels a stack holds and where."""
+
+    labels: tuple[int, ...]
+    """Places in the truth's `labels`."""
+    boxes: tuple[Box, ...]
+    """Parts of the label map, each with all of a label in truth and prediction."""
+    tops: tuple[int, ...]
+    """First row of each label; and, as the last one, of the space below all."""
+    shape: tuple[int, ...]
+    """Of the whole grid of corner points."""
+
+    def count_codes(self, points: NDArray[np.int64], codes: Codes) -> NDArray[np.int64]:
+        """Count codes at ascending places of the flattened grid; (labels, codes)."""
+        kinds = 1 << (1 << len(self.shape))
+        row = self.shape[1] if len(self.shape) == 2 else self.shape[1] * self.shape[2]
+        ends = np.searchsorted(points, np.array(self.tops[1:]) * row)
+        owners = np.repeat(np.arange(len(self.labels)), np.diff(ends, prepend=0))
+        keys = owners * kinds + codes[points] if len(self.labels) > 1 else codes[points]
+        found = np.bincount(keys, minlength=len(self.labels) * kinds)
+        return found.reshape(len(self.labels), kinds)
+
+    def corner_boxes(self) -> list[Box]:
+        """The grid points around each label."""
+        return [
+            (
+                slice(top, top + box[0].stop - box[0].start + 1),
+                *(slice(0, axis.stop - axis.start + 1) for axis in box[1:]),
+            )
+            for top, box in zip(self.tops, self.boxes, strict=False)
+        ]
+
+
+def plan_stacks(boxes: Sequence[Box], margins: Sequence[int]) -> Iterator[Plan]:
+    """Share labels among stacks; `margins` are the steps that must stay empty around each."""
+    extents = np.array([[axis.stop - axis.start for axis in box] for box in boxes], dtype=np.int64)
+    grid = extents.reshape(len(boxes), len(margins)) + 1
+    across = np.prod(grid[:, 1:] + np.array(margins[1:]), axis=1)
+    order = np.argsort(-across, kind="stable").tolist()
+    chosen: list[int] = []
+    rows, widest = margins[0], grid[:0, 1:].max(axis=0, initial=0)
+    for label in order:
+        wider = np.maximum(widest, grid[label, 1:])
+        whole = int(np.prod(wider + np.array(margins[1:])))
+        below = rows + int(grid[label, 0]) + margins[0]
+        if chosen and (below * whole > _STACK_POINTS or whole > _WASTE * across[label]):
+            yield _plan(chosen, boxes, grid, margins)
+            chosen, rows, wider = [], margins[0], grid[label, 1:]
+            below = rows + int(grid[label, 0]) + margins[0]
+        chosen.append(label)
+        rows, widest = below, wider
+    if chosen:
+        yield _plan(chosen, boxes, grid, margins)
+
+
+def _plan(
+    chosen: list[int],
+    boxes: Sequence[Box],
+    grid: NDArray[np.int64],
+    margins: Sequence[int],
+) -> Plan:
+    tops = margins[0] + np.cumsum([0, *(grid[chosen, 0] + margins[0]).tolist()])
+    widest = grid[chosen, 1:].max(axis=0) + np.array(margins[1:])
+    return Plan(
+        labels=tuple(chosen),
+        boxes=tuple(boxes[label] for label in chosen),
+        tops=tuple(tops.tolist()),
+        shape=(int(tops[-1]), *widest.tolist()),
+    )
+
+
+def stack_codes(plan: Plan, numbers: Sequence[int], labels: LabelMap) -> Codes:
+    """Neighbour codes of the stacked masks of one label map; flattened."""
+    grid = np.zeros(plan.shape, np.bool_)
+    present = set(labels.labels)
+    for index, box, top in zip(plan.labels, plan.boxes, plan.tops, strict=False):
+        if numbers[index] in present:
+            part = labels.array[box]
+            place = (slice(top, top + part.shape[0]), *(slice(n) for n in part.shape[1:]))
+            np.equal(part, numbers[index], out=grid[place])
+    return flat_neighbour_codes(grid.reshape(-1).view(np.uint8), plan.shape)

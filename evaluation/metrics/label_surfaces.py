@@ -1,0 +1,183 @@
+"""How much of the surfaces of each label lies within the tolerance, for all labels of a case.
+
+Elements are only counted here, by label and neighbour code; their sizes depend on the spacing and
+come last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.metrics.label_maps import Box, LabelMap, map_labels
+from evaluation.metrics.label_stack import Plan, plan_stacks, stack_codes
+from evaluation.metrics.reach import Spacing, can_grow, grow, margins_of
+from evaluation.metrics.surface import (
+    Codes,
+    Mask,
+    check_shapes,
+    surface_points,
+    total_sizes,
+    union_box,
+)
+from evaluation.metrics.surfels import element_sizes
+
+Counts = NDArray[np.int64]
+"""Elements by label and neighbour code, (labels, codes)."""
+
+
+@dataclass(frozen=True)
+class SurfaceOverlap:
+    """Sizes of two surfaces and of their parts within the tolerance of each other, label by label.
+
+    Contour lengths in mm for 2D masks, areas in mm^2 for 3D ones; pixels where the spacing is one.
+    An empty mask has size 0 and nothing lies within any distance of it.
+    """
+
+    truth: NDArray[np.float64]
+    prediction: NDArray[np.float64]
+    truth_within: NDArray[np.float64]
+    prediction_within: NDArray[np.float64]
+
+    @property
+    def surface_dice(self) -> NDArray[np.float64]:
+        """Share of both surfaces that lies within the tolerance; 1.0 where both masks are empty."""
+        total = self.truth + self.prediction
+        within = self.truth_within + self.prediction_within
+        return np.divide(within, total, out=np.ones_like(total), where=total > 0)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One of the two stacks of masks: its surface, where that is and of which codes."""
+
+    codes: Codes
+    surface: Mask
+    places: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, plan: Plan, numbers: Sequence[int], labels: LabelMap) -> _Side:
+        codes = stack_codes(plan, numbers, labels)
+        surface = surface_points(codes, len(plan.shape))
+        return cls(codes, surface, np.flatnonzero(surface))
+
+
+def overlap_surfaces(
+    truth: Mask, prediction: Mask, spacing_mm: Sequence[float], tolerance_mm: float
+) -> SurfaceOverlap:
+    """Measure two masks of one shape, of two or three dimensions, as one label."""
+    check_shapes(truth, prediction)
+    maps = [map_labels(mask.astype(np.uint8)) for mask in (truth, prediction)]
+    box = union_box(truth, prediction)
+    return measure_surfaces(*maps, [1], [box], tuple(spacing_mm), tolerance_mm)[0]
+
+
+def measure_surfaces(
+    truth: LabelMap,
+    prediction: LabelMap,
+    numbers: Sequence[int],
+    boxes: Sequence[Box],
+    spacing_mm: Spacing,
+    tolerance_mm: float,
+    official_spacing_mm: Spacing | None = None,
+) -> tuple[SurfaceOverlap, SurfaceOverlap | None]:
+    """Overlap of the surfaces of labels as they are, and as the organisers' script sees them.
+
+    `boxes` hold each of the labels `numbers` in truth and prediction. The distance of an element is
+    the distance between corner points (Nikolov et al., arXiv 1809.04430); a distance equal to the
+    tolerance counts as within. The second overlap, which a spacing of three numbers asks for, is
+    that of slabs (2D, see `_slab_counts`) or of the same surfaces in that spacing (3D).
+    """
+    dims = truth.array.ndim
+    if len(spacing_mm) != dims:
+        raise ValueError(f"spacing must have {dims} values, found {len(spacing_mm)}")
+    counts = np.zeros((4, len(boxes), 1 << (1 << dims)), np.int64)
+    official = counts if official_spacing_mm in (None, spacing_mm) else np.zeros_like(counts)
+    spacings = [spacing_mm]
+    if dims == 3 and official_spacing_mm is not None:
+        spacings.append(official_spacing_mm)
+    margins = np.max([margins_of(mm, tolerance_mm) for mm in spacings], axis=0).tolist()
+    for plan in plan_stacks(boxes, margins):
+        sides = [_Side.of(plan, numbers, labels) for labels in (truth, prediction)]
+        labels = list(plan.labels)
+        near = [_within(plan, side.surface, spacing_mm, tolerance_mm) for side in sides]
+        counts[:, labels] = _surface_counts(plan, sides, near)
+        if official is counts:
+            continue
+        if dims == 2:
+            official[:, labels] = _slab_counts(plan, sides, near)
+        else:
+            near = [_within(plan, side.surface, spacings[1], tolerance_mm) for side in sides]
+            official[:, labels] = _surface_counts(plan, sides, near)
+    overlap = _overlap(counts, element_sizes(spacing_mm))
+    if official_spacing_mm is None:
+        return overlap, None
+    if dims == 2:
+        return overlap, _overlap(official, slab_sizes())
+    return overlap, _overlap(official, element_sizes(official_spacing_mm))
+
+
+def slab_sizes() -> NDArray[np.float64]:
+    """Areas by code of both faces of a slab one pixel thick, in square pixels.
+
+    Every pixel has surface on both faces. They are mirror images and the nearest point of another
+    slab lies on the same face, so that one decides: its codes are those with an empty upper half.
+    """
+    return 2 * element_sizes((1.0, 1.0, 1.0))[:16]
+
+
+def _overlap(counts: Counts, sizes: NDArray[np.float64]) -> SurfaceOverlap:
+    truth, prediction, far_truth, far_prediction = counts
+    return SurfaceOverlap(
+        truth=total_sizes(truth, sizes),
+        prediction=total_sizes(prediction, sizes),
+        truth_within=total_sizes(truth - far_truth, sizes),
+        prediction_within=total_sizes(prediction - far_prediction, sizes),
+    )
+
+
+def _surface_counts(plan: Plan, sides: Sequence[_Side], near: Sequence[Mask]) -> Counts:
+    """Elements of truth, prediction and of the parts of both that are far from the other."""
+    far = [
+        side.places[~other.take(side.places)]
+        for side, other in zip(sides, reversed(near), strict=True)
+    ]
+    return np.stack(
+        [plan.count_codes(side.places, side.codes) for side in sides]
+        + [plan.count_codes(places, side.codes) for places, side in zip(far, sides, strict=True)]
+    )
+
+
+def _slab_counts(plan: Plan, sides: Sequence[_Side], near: Sequence[Mask]) -> Counts:
+    """The same for the faces of slabs, on which every corner with a pixel inside is an element.
+
+    A corner away from the other face is as near to it as to its edge, which is the contour: `near`
+    serves here too.
+    """
+    faces = [side.codes != 0 for side in sides]
+    far = [
+        np.flatnonzero(face & ~(other | close))
+        for face, other, close in zip(faces, reversed(faces), reversed(near), strict=True)
+    ]
+    return np.stack(
+        [plan.count_codes(np.flatnonzero(f), side.codes) for f, side in zip(faces, sides, strict=True)]
+        + [plan.count_codes(places, side.codes) for places, side in zip(far, sides, strict=True)]
+    )
+
+
+def _within(plan: Plan, points: Mask, spacing_mm: Spacing, tolerance_mm: float) -> Mask:
+    """Grid points of a stack within the tolerance of points of their own label."""
+    if can_grow(spacing_mm, tolerance_mm):
+        return grow(points, plan.shape, spacing_mm, tolerance_mm)
+    from scipy import ndimage
+
+    near = np.zeros(plan.shape, bool)
+    grid = points.reshape(plan.shape)
+    for box in plan.corner_boxes():
+        if grid[box].any():
+            distances_mm = ndimage.distance_transform_edt(~grid[box], sampling=spacing_mm)
+            near[box] = np.asarray(distances_mm) <= tolerance_mm
+    return near.reshape(-1)
