@@ -47,6 +47,10 @@ class LabelMap:
         places = {label: place for place, label in enumerate(self.labels)}
         return np.array([places.get(label, -1) for label in labels], np.int64)
 
+    def sizes_of(self, labels: Sequence[int]) -> NDArray[np.int64]:
+        """Voxels of labels, 0 for those that are not there."""
+        return np.append(self.voxels, 0)[self.places_of(labels)]  # place -1 is the last one
+
 
 def map_labels(array: Labels) -> LabelMap:
     """Find the runs of a label map and what follows from them."""

@@ -165,7 +165,7 @@ def _score_labels(
     """Every label of the truth against the same label of the prediction."""
     numbers = truth.labels
     places = prediction.places_of(numbers)
-    predicted_voxels = np.append(prediction.voxels, 0)[places]  # place -1: there is none
+    predicted_voxels = prediction.sizes_of(numbers)
     overlap = np.zeros(len(numbers), np.int64)
     same = places[shared[:, 0]] == shared[:, 1]
     overlap[shared[same, 0]] = shared[same, 2]

@@ -9,6 +9,7 @@ counted label by label, as points come in the order of the labels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -38,15 +39,16 @@ class Plan:
     shape: tuple[int, ...]
     """Of the whole grid of corner points."""
 
-    def count_codes(self, points: NDArray[np.int64], codes: Codes) -> NDArray[np.int64]:
-        """Count codes at ascending places of the flattened grid; (labels, codes)."""
-        kinds = 1 << (1 << len(self.shape))
-        row = self.shape[1] if len(self.shape) == 2 else self.shape[1] * self.shape[2]
-        ends = np.searchsorted(points, np.array(self.tops[1:]) * row)
-        owners = np.repeat(np.arange(len(self.labels)), np.diff(ends, prepend=0))
-        keys = owners * kinds + codes[points] if len(self.labels) > 1 else codes[points]
-        found = np.bincount(keys, minlength=len(self.labels) * kinds)
-        return found.reshape(len(self.labels), kinds)
+    def count_codes(self, places: NDArray[np.int64], codes: Codes) -> NDArray[np.int64]:
+        """Count the codes at ascending places of the flattened grid; (labels, codes)."""
+        count, kinds = len(self.labels), 1 << (1 << len(self.shape))
+        keys = codes.take(places)
+        if count > 1:
+            row = math.prod(self.shape[1:])
+            ends = places.searchsorted(np.array(self.tops) * row)
+            owners = np.repeat(np.arange(0, count * kinds, kinds), ends[1:] - ends[:-1])
+            keys = owners + keys
+        return np.bincount(keys, minlength=count * kinds).reshape(count, kinds)
 
     def corner_boxes(self) -> list[Box]:
         """The grid points around each label."""

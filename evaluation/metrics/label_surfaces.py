@@ -29,6 +29,8 @@ Counts = NDArray[np.int64]
 """Elements by label and neighbour code, (labels, codes)."""
 
 
+_PIXELS_OF_CODE = np.array([code.bit_count() for code in range(16)])
+
 @dataclass(frozen=True)
 class SurfaceOverlap:
     """Sizes of two surfaces and of their parts within the tolerance of each other, label by label.
@@ -99,19 +101,21 @@ def measure_surfaces(
     spacings = [spacing_mm]
     if dims == 3 and official_spacing_mm is not None:
         spacings.append(official_spacing_mm)
+    voxels = np.stack([labels.sizes_of(numbers) for labels in (truth, prediction)])
     margins = np.max([margins_of(mm, tolerance_mm) for mm in spacings], axis=0).tolist()
     for plan in plan_stacks(boxes, margins):
         sides = [_Side.of(plan, numbers, labels) for labels in (truth, prediction)]
-        labels = list(plan.labels)
+        totals = np.stack([plan.count_codes(side.places, side.codes) for side in sides])
         near = [_within(plan, side.surface, spacing_mm, tolerance_mm) for side in sides]
-        counts[:, labels] = _surface_counts(plan, sides, near)
+        labels = list(plan.labels)
+        counts[:, labels] = _surface_counts(plan, totals, sides, near)
         if official is counts:
             continue
         if dims == 2:
-            official[:, labels] = _slab_counts(plan, sides, near)
+            official[:, labels] = _slab_counts(plan, totals, sides, near, voxels[:, labels])
         else:
             near = [_within(plan, side.surface, spacings[1], tolerance_mm) for side in sides]
-            official[:, labels] = _surface_counts(plan, sides, near)
+            official[:, labels] = _surface_counts(plan, totals, sides, near)
     overlap = _overlap(counts, element_sizes(spacing_mm))
     if official_spacing_mm is None:
         return overlap, None
@@ -139,33 +143,35 @@ def _overlap(counts: Counts, sizes: NDArray[np.float64]) -> SurfaceOverlap:
     )
 
 
-def _surface_counts(plan: Plan, sides: Sequence[_Side], near: Sequence[Mask]) -> Counts:
-    """Elements of truth, prediction and of the parts of both that are far from the other."""
+def _surface_counts(
+    plan: Plan, totals: Counts, sides: Sequence[_Side], near: Sequence[Mask]
+) -> Counts:
+    """Add to all elements those that are far from the other surface."""
     far = [
-        side.places[~other.take(side.places)]
-        for side, other in zip(sides, reversed(near), strict=True)
+        plan.count_codes(side.places[~close.take(side.places)], side.codes)
+        for side, close in zip(sides, reversed(near), strict=True)
     ]
-    return np.stack(
-        [plan.count_codes(side.places, side.codes) for side in sides]
-        + [plan.count_codes(places, side.codes) for places, side in zip(far, sides, strict=True)]
-    )
+    return np.concatenate([totals, far])
 
 
-def _slab_counts(plan: Plan, sides: Sequence[_Side], near: Sequence[Mask]) -> Counts:
+def _slab_counts(
+    plan: Plan, totals: Counts, sides: Sequence[_Side], near: Sequence[Mask], voxels: Counts
+) -> Counts:
     """The same for the faces of slabs, on which every corner with a pixel inside is an element.
 
     A corner away from the other face is as near to it as to its edge, which is the contour: `near`
-    serves here too.
+    serves here too. Every pixel has four corners, which tells how many are all inside.
     """
+    all_inside = voxels - totals @ _PIXELS_OF_CODE // 4
+    totals = np.concatenate([totals[..., :-1], all_inside[..., None]], axis=-1)
     faces = [side.codes != 0 for side in sides]
     far = [
-        np.flatnonzero(face & ~(other | close))
-        for face, other, close in zip(faces, reversed(faces), reversed(near), strict=True)
+        plan.count_codes(np.flatnonzero(face > (other | close)), side.codes)
+        for side, face, other, close in zip(
+            sides, faces, reversed(faces), reversed(near), strict=True
+        )
     ]
-    return np.stack(
-        [plan.count_codes(np.flatnonzero(f), side.codes) for f, side in zip(faces, sides, strict=True)]
-        + [plan.count_codes(places, side.codes) for places, side in zip(far, sides, strict=True)]
-    )
+    return np.concatenate([totals, far])
 
 
 def _within(plan: Plan, points: Mask, spacing_mm: Spacing, tolerance_mm: float) -> Mask:
