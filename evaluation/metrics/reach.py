@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from evaluation.metrics.surface import Mask, strides_of
 
-_MAX_LINES = 400
+_MAX_LINES = 1000
 """Lines of steps that are worth growing by; more take longer than a distance transform."""
 
 _MAX_STEPS = 50_000
@@ -54,6 +54,7 @@ def few_steps(spacing_mm: Sequence[float], tolerance_mm: float) -> bool:
     return math.prod(2 * tolerance_mm / mm + 3 for mm in spacing_mm) <= _MAX_STEPS
 
 
+@cache
 def can_grow(spacing_mm: Spacing, tolerance_mm: float) -> bool:
     """Whether growing costs less than a distance transform."""
     if not few_steps(spacing_mm, tolerance_mm):

@@ -10,6 +10,7 @@ do not depend on the order in which elements are found.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,7 +83,7 @@ def flat_neighbour_codes(pixels: Codes, shape: Sequence[int]) -> Codes:
 
 def strides_of(shape: Sequence[int]) -> list[int]:
     """Steps in the flattened array to the next element along each axis."""
-    return [int(np.prod(shape[axis + 1 :], dtype=int)) for axis in range(len(shape))]
+    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
 def surface_points(codes: Codes, dims: int) -> Mask:

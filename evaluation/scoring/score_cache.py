@@ -49,8 +49,9 @@ def keep_rows(folder: Path, name: str, rows: TeamRows) -> None:
     temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     content = {"score": vars(rows[0]), "labels": [vars(label) for label in rows[1]]}
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content), encoding="utf-8")
+        if not place.parent.is_dir():
+            place.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(json.dumps(content).encode())
         os.replace(temporary, place)
     except OSError:
         temporary.unlink(missing_ok=True)

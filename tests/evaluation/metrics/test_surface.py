@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from evaluation.metrics import reach
+from evaluation.metrics import label_surfaces
 from evaluation.metrics.label_surfaces import overlap_surfaces
 from evaluation.metrics.nearest import nearest_distances
 from evaluation.metrics.surface import neighbour_codes, surface_points, union_box
@@ -166,10 +166,10 @@ def test_shapes_and_spacings_that_do_not_fit_are_refused():
         element_sizes((1,))
 
 
-@pytest.mark.parametrize("lines", [0, math.inf], ids=["transform", "growth"])
+@pytest.mark.parametrize("grows", [False, True], ids=["transform", "growth"])
 @pytest.mark.parametrize("seed", range(30))
-def test_surface_dice_is_that_of_all_pairs(seed, lines, monkeypatch):
-    monkeypatch.setattr(reach, "_MAX_LINES", lines)
+def test_surface_dice_is_that_of_all_pairs(seed, grows, monkeypatch):
+    monkeypatch.setattr(label_surfaces, "can_grow", lambda *_: grows)
     rng = np.random.default_rng(seed)
     dims = 2 + seed % 2
     shape = tuple(rng.integers(1, 6 if dims == 3 else 9, dims))
