@@ -85,8 +85,8 @@ def overlaps(first: LabelMap, second: LabelMap) -> NDArray[np.int64]:
     if not first.labels or not second.labels:
         return np.zeros((0, 3), np.int64)
     starts = _merged(first.starts, second.starts)
-    lengths = np.diff(starts, append=first.array.size)
-    one, other = (_values_at(starts, labels) for labels in (first, second))
+    lengths = np.append(starts[1:], first.array.size) - starts
+    one, other = (labels.array.reshape(-1).take(starts) for labels in (first, second))
     shared = np.flatnonzero((one > 0) & (other > 0))
     ones = np.searchsorted(np.array(first.labels, one.dtype), one[shared])
     others = np.searchsorted(np.array(second.labels, other.dtype), other[shared])
@@ -121,10 +121,6 @@ def _run_starts(flat: Labels) -> Iterator[NDArray[np.int64]]:
         yield np.flatnonzero(block[1:] != block[:-1]) + (begin + 1)
 
 
-def _values_at(places: NDArray[np.int64], labels: LabelMap) -> Labels:
-    return labels.values[np.searchsorted(labels.starts, places, side="right") - 1]
-
-
 def _boxes(
     first: NDArray[np.int64],
     last: NDArray[np.int64],
@@ -136,8 +132,10 @@ def _boxes(
     low = np.full((count, len(shape)), np.iinfo(np.int64).max)
     high = np.zeros((count, len(shape)), np.int64)
     for axis in reversed(range(len(shape))):
-        (first, begin), (last, end) = (np.divmod(x, shape[axis]) for x in (first, last))
-        wraps = first != last
+        rows, last_rows = first // shape[axis], last // shape[axis]  # far faster than np.divmod
+        wraps = rows != last_rows
+        begin, end = first - rows * shape[axis], last - last_rows * shape[axis] + 1
         np.minimum.at(low[:, axis], owners, np.where(wraps, 0, begin))
-        np.maximum.at(high[:, axis], owners, np.where(wraps, shape[axis], end + 1))
+        np.maximum.at(high[:, axis], owners, np.where(wraps, shape[axis], end))
+        first, last = rows, last_rows
     return low, high

@@ -9,7 +9,9 @@ counted label by label, as points come in the order of the labels.
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -63,39 +65,43 @@ class Plan:
 
 def plan_stacks(boxes: Sequence[Box], margins: Sequence[int]) -> Iterator[Plan]:
     """Share labels among stacks; `margins` are the steps that must stay empty around each."""
-    extents = np.array([[axis.stop - axis.start for axis in box] for box in boxes], dtype=np.int64)
-    grid = extents.reshape(len(boxes), len(margins)) + 1
-    across = np.prod(grid[:, 1:] + np.array(margins[1:]), axis=1)
-    order = np.argsort(-across, kind="stable").tolist()
+    grids = [tuple(axis.stop - axis.start + 1 for axis in box) for box in boxes]
+    across = [_across(grid[1:], margins) for grid in grids]
     chosen: list[int] = []
-    rows, widest = margins[0], grid[:0, 1:].max(axis=0, initial=0)
-    for label in order:
-        wider = np.maximum(widest, grid[label, 1:])
-        whole = int(np.prod(wider + np.array(margins[1:])))
-        below = rows + int(grid[label, 0]) + margins[0]
-        if chosen and (below * whole > _STACK_POINTS or whole > _WASTE * across[label]):
-            yield _plan(chosen, boxes, grid, margins)
-            chosen, rows, wider = [], margins[0], grid[label, 1:]
-            below = rows + int(grid[label, 0]) + margins[0]
+    rows, widest = margins[0], (0,) * (len(margins) - 1)
+    for label in sorted(range(len(boxes)), key=lambda label: -across[label]):
+        rows += grids[label][0] + margins[0]
+        wider = tuple(map(max, widest, grids[label][1:]))
+        row = _across(wider, margins)
+        if chosen and (rows * row > _STACK_POINTS or row > _WASTE * across[label]):
+            yield _plan(chosen, boxes, grids, widest, margins)
+            chosen, wider = [], grids[label][1:]
+            rows = margins[0] + grids[label][0] + margins[0]
         chosen.append(label)
-        rows, widest = below, wider
+        widest = wider
     if chosen:
-        yield _plan(chosen, boxes, grid, margins)
+        yield _plan(chosen, boxes, grids, widest, margins)
+
+
+def _across(extents: Sequence[int], margins: Sequence[int]) -> int:
+    """Grid points in one row (2D) or slice (3D) of a stack."""
+    return math.prod(map(operator.add, extents, margins[1:]))
 
 
 def _plan(
-    chosen: list[int],
+    chosen: Sequence[int],
     boxes: Sequence[Box],
-    grid: NDArray[np.int64],
+    grids: Sequence[tuple[int, ...]],
+    widest: Sequence[int],
     margins: Sequence[int],
 ) -> Plan:
-    tops = margins[0] + np.cumsum([0, *(grid[chosen, 0] + margins[0]).tolist()])
-    widest = grid[chosen, 1:].max(axis=0) + np.array(margins[1:])
+    heights = (grids[label][0] + margins[0] for label in chosen)
+    tops = tuple(itertools.accumulate(heights, initial=margins[0]))
     return Plan(
         labels=tuple(chosen),
         boxes=tuple(boxes[label] for label in chosen),
-        tops=tuple(tops.tolist()),
-        shape=(int(tops[-1]), *widest.tolist()),
+        tops=tops,
+        shape=(tops[-1], *map(operator.add, widest, margins[1:])),
     )
 
 

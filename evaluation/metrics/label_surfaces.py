@@ -31,6 +31,7 @@ Counts = NDArray[np.int64]
 
 _PIXELS_OF_CODE = np.array([code.bit_count() for code in range(16)])
 
+
 @dataclass(frozen=True)
 class SurfaceOverlap:
     """Sizes of two surfaces and of their parts within the tolerance of each other, label by label.
@@ -102,7 +103,9 @@ def measure_surfaces(
     if dims == 3 and official_spacing_mm is not None:
         spacings.append(official_spacing_mm)
     voxels = np.stack([labels.sizes_of(numbers) for labels in (truth, prediction)])
-    margins = np.max([margins_of(mm, tolerance_mm) for mm in spacings], axis=0).tolist()
+    margins = [
+        max(steps) for steps in zip(*(margins_of(mm, tolerance_mm) for mm in spacings), strict=True)
+    ]
     for plan in plan_stacks(boxes, margins):
         sides = [_Side.of(plan, numbers, labels) for labels in (truth, prediction)]
         totals = np.stack([plan.count_codes(side.places, side.codes) for side in sides])

@@ -8,6 +8,7 @@ them are those that the organisers' script gives for the same files.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,8 +25,15 @@ from evaluation.scoring.labelmaps import (
     read_truth,
 )
 from evaluation.scoring.official import OfficialScore, official_score
-from evaluation.scoring.score_cache import TeamRows, keep_rows, load_rows, result_name
+from evaluation.scoring.score_cache import (
+    TeamRows,
+    digest_or_none,
+    entry_name,
+    keep_rows,
+    load_rows,
+)
 from evaluation.scoring.score_tables import NO_TRUTH, NOT_RUN, OK, LabelRow, ScoreRow
+from evaluation.scoring.truth_cache import keep_truth, load_truth
 
 FAILURE_F1 = 0.0
 """Instance F1 of a case that failed, by our choice: the worst that it can be, also where neither
@@ -74,12 +82,19 @@ class CaseRows:
 
 def score_task(task: CaseTask) -> CaseRows:
     """Score one case of every team; the truth is only read if some result is not kept."""
-    names = {team: _result_name(task, team) for team in task.records} if task.cache else {}
-    kept = {team: load_rows(task.cache, name) for team, name in names.items() if task.cache}
-    rows = {team: found for team, found in kept.items() if found is not None}
+    rows: dict[str, TeamRows] = {}
+    names: dict[str, str] = {}
+    truth_name = ""
+    if task.cache:
+        own = [task.truth, task.case_file]  # the organisers' files, which may be links
+        inputs = [path and digest_or_none(path.resolve()) for path in own]
+        truth_name = entry_name({}, inputs)
+        names = {team: _result_name(task, team, inputs) for team in task.records}
+        kept = {team: load_rows(task.cache, name) for team, name in names.items()}
+        rows = {team: found for team, found in kept.items() if found is not None}
     if len(rows) < len(task.records):
         try:
-            truth = read_truth(task.truth, task.case_file)
+            truth = _truth(task, truth_name)
         except ScoreError as error:
             faulty = [_row(task, team, NO_TRUTH, str(error), None, None) for team in task.records]
             return CaseRows(tuple(faulty), (), fault=str(error))
@@ -94,7 +109,17 @@ def score_task(task: CaseTask) -> CaseRows:
     )
 
 
-def _result_name(task: CaseTask, team: str) -> str:
+def _truth(task: CaseTask, name: str) -> Truth:
+    """The truth as it was kept, or else read and kept."""
+    truth = load_truth(task.cache, name) if task.cache else None
+    if truth is None:
+        truth = read_truth(task.truth, task.case_file)
+        if task.cache:
+            keep_truth(task.cache, name, truth)
+    return truth
+
+
+def _result_name(task: CaseTask, team: str, inputs: Sequence[str | None]) -> str:
     record = task.records[team]
     facts: dict[str, object] = {
         "team": team,
@@ -105,7 +130,7 @@ def _result_name(task: CaseTask, team: str) -> str:
         "failure": dataclasses.astuple(_failure(task, team)),
         "record": None if record is None else [record.status, record.reason, record.wall_s],
     }
-    return result_name(facts, [task.truth, task.case_file, task.masks[team]])
+    return entry_name(facts, [*inputs, digest_or_none(task.masks[team])])
 
 
 def _failure(task: CaseTask, team: str) -> FailureScores:
@@ -115,8 +140,7 @@ def _failure(task: CaseTask, team: str) -> FailureScores:
 def _score_team(task: CaseTask, team: str, truth: Truth) -> TeamRows:
     verdict = _judge(task, team, truth)
     return _row(task, team, verdict.status, verdict.reason, truth, verdict), tuple(
-        LabelRow(team=team, case=task.case, **vars(label))
-        for label in verdict.score.labels
+        LabelRow(team=team, case=task.case, **vars(label)) for label in verdict.score.labels
     )
 
 
@@ -152,9 +176,7 @@ def _judge(task: CaseTask, team: str, truth: Truth) -> _Verdict:
     except MaskFault as fault:
         official = official_score(task.case, truth, None, failed, str(fault))
     else:
-        official = official_score(
-            task.case, truth, found, _score(truth, map_labels(found), False)
-        )
+        official = official_score(task.case, truth, found, _score(truth, map_labels(found), False))
     return _Verdict(status, reason, failed, official)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -50,11 +50,13 @@ class Truth:
     spacing_origin: str
     """Where the spacing comes from: `truth`, `case`, `pixels` (2D) or `assumed` (1 mm, none
     stored)."""
+    known_map: LabelMap | None = field(default=None, repr=False, compare=False)
+    """Of the labels, where it was kept."""
 
     @cached_property
     def map(self) -> LabelMap:
         """Its labels, sizes and boxes, worked out once for all teams."""
-        return map_labels(self.labels)
+        return self.known_map or map_labels(self.labels)
 
 
 def truth_file(folder: Path, case: str) -> Path:

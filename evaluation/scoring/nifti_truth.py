@@ -2,8 +2,8 @@
 
 NIfTI arrays are x, y, z and cases z, y, x. Which way each axis runs is not stored in a case of the
 challenge: its converter (pre_CT_MR.py) takes the voxels in the order of the file, so the same is
-done here. A case that states its `orientation` (letters such as LPS, as `data_splits convert` writes
-them) gets the truth turned that way. Shape and spacing are checked against the case file.
+done here. A case that states its `orientation` (letters such as LPS, as `data_splits convert`
+writes them) gets the truth turned that way. Shape and spacing are checked against the case file.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from evaluation import __version__
@@ -23,13 +24,16 @@ CACHE_FOLDER = ".scores"
 TeamRows = tuple[ScoreRow, tuple[LabelRow, ...]]
 
 
-def result_name(facts: dict[str, object], files: list[Path | None]) -> str:
-    """Digest of what a result depends on: plain facts, and the content of files that may lack."""
-    parts: dict[str, object] = {"version": __version__, "schema": SCHEMA, "facts": facts}
-    parts["files"] = [
-        digest_of(path) if path is not None and path.is_file() and not path.is_symlink() else None
-        for path in files
-    ]
+def digest_or_none(path: Path | None) -> str | None:
+    """Digest of a file that may lack; links are never followed to what they name."""
+    if path is None or not path.is_file() or path.is_symlink():
+        return None
+    return digest_of(path)
+
+
+def entry_name(facts: dict[str, object], digests: Sequence[str | None]) -> str:
+    """Name of what depends on plain facts, on the content of files and on this version."""
+    parts = {"version": __version__, "schema": SCHEMA, "facts": facts, "files": list(digests)}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
