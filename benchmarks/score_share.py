@@ -28,7 +28,6 @@ from evaluation.scoring import case_scores, scores
 from evaluation.scoring.score_cache import CACHE_FOLDER
 from evaluation.scoring.scores import score_folder
 
-
 READING = ("read_truth", "read_mask")
 KEEPING = ("digest_or_none", "load_rows", "keep_rows", "load_truth", "keep_truth")
 IO = {case_scores: READING + KEEPING, scores: ("write_table",)}

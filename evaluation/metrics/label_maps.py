@@ -99,7 +99,8 @@ def _merged(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.i
     """Values of two ascending arrays, each once; np.union1d hashes them and takes ten times."""
     both = np.concatenate([first, second])
     both.sort(kind="stable")  # merges what is already in order
-    return both[np.append(True, both[1:] != both[:-1])]
+    once: NDArray[np.int64] = both[np.append(True, both[1:] != both[:-1])]
+    return once
 
 
 def hulls(first: LabelMap, second: LabelMap, places: NDArray[np.int64]) -> list[Box]:

@@ -14,6 +14,7 @@ import math
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,7 @@ class Plan:
     def count_codes(self, places: NDArray[np.int64], codes: Codes) -> NDArray[np.int64]:
         """Count the codes at ascending places of the flattened grid; (labels, codes)."""
         count, kinds = len(self.labels), 1 << (1 << len(self.shape))
-        keys = codes.take(places)
+        keys: NDArray[np.integer[Any]] = codes.take(places)
         if count > 1:
             row = math.prod(self.shape[1:])
             ends = places.searchsorted(np.array(self.tops) * row)

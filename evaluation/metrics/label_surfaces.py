@@ -73,9 +73,9 @@ def overlap_surfaces(
 ) -> SurfaceOverlap:
     """Measure two masks of one shape, of two or three dimensions, as one label."""
     check_shapes(truth, prediction)
-    maps = [map_labels(mask.astype(np.uint8)) for mask in (truth, prediction)]
+    first, second = (map_labels(mask.astype(np.uint8)) for mask in (truth, prediction))
     box = union_box(truth, prediction)
-    return measure_surfaces(*maps, [1], [box], tuple(spacing_mm), tolerance_mm)[0]
+    return measure_surfaces(first, second, [1], [box], tuple(spacing_mm), tolerance_mm)[0]
 
 
 def measure_surfaces(

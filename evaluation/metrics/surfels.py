@@ -66,7 +66,8 @@ def _triangle_areas(spacing_mm: tuple[float, ...]) -> NDArray[np.float64]:
     x, y, z = (normals * scale).T ** 2
     triangles = np.sqrt(x + y + z)
     order = np.lexsort((triangles, codes))  # summed alike for a code and its complement
-    areas = np.bincount(codes[order], weights=triangles[order], minlength=256)
+    areas: NDArray[np.float64] = np.zeros(256)
+    np.add.at(areas, codes[order], triangles[order])
     areas.setflags(write=False)
     return areas
 

@@ -87,7 +87,7 @@ def score_task(task: CaseTask) -> CaseRows:
     truth_name = ""
     if task.cache:
         own = [task.truth, task.case_file]  # the organisers' files, which may be links
-        inputs = [path and digest_or_none(path.resolve()) for path in own]
+        inputs = [digest_or_none(path.resolve()) if path else None for path in own]
         truth_name = entry_name({}, inputs)
         names = {team: _result_name(task, team, inputs) for team in task.records}
         kept = {team: load_rows(task.cache, name) for team, name in names.items()}

@@ -8,6 +8,7 @@ writes them) gets the truth turned that way. Shape and spacing are checked again
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,13 +63,14 @@ def _orientation(case_path: Path | None) -> str:
 def _turned(image: SpatialImage, orientation: str) -> SpatialImage:
     if not orientation or len(image.shape) < 3:
         return image
-    from nibabel import orientations
+    orientations: Any = import_module("nibabel.orientations")  # without types of its own
 
     if sorted(map("RLAPIS".find, orientation)) not in _AXES:
         raise ValueError(f"orientation of the case: three letters of R/L, A/P, I/S: {orientation}")
     stored = orientations.io_orientation(image.affine)
     wanted = orientations.axcodes2ornt(tuple(orientation))
-    return image.as_reoriented(orientations.ornt_transform(stored, wanted))
+    turned: SpatialImage = image.as_reoriented(orientations.ornt_transform(stored, wanted))
+    return turned
 
 
 _AXES = [[a, b, c] for a in (0, 1) for b in (2, 3) for c in (4, 5)]
