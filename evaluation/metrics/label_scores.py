@@ -12,6 +12,7 @@ thick; the spacing is in the order of the array's axes; NSD is not set to zero w
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -165,38 +166,52 @@ def _score_labels(
     """Every label of the truth against the same label of the prediction."""
     numbers = truth.labels
     places = prediction.places_of(numbers)
-    predicted_voxels = prediction.sizes_of(numbers)
-    overlap = np.zeros(len(numbers), np.int64)
-    same = places[shared[:, 0]] == shared[:, 1]
-    overlap[shared[same, 0]] = shared[same, 2]
     boxes = hulls(truth, prediction, places)
     surfaces, official = measure_surfaces(
         truth, prediction, numbers, boxes, tuple(spacing_mm), tolerance_mm,
         None if official_spacing_mm is None else tuple(official_spacing_mm),
     )  # fmt: skip
+    overlap = _overlap_voxels(shared, places)
+    predicted_voxels = prediction.sizes_of(numbers)
     total = truth.voxels + predicted_voxels
-    unmeasured = [None] * len(numbers)
-    far = [
-        distances_of_pair(
-            pair_surfaces(truth.array[box] == label, prediction.array[box] == label), spacing_mm
-        )
-        for label, box in zip(numbers, boxes, strict=True)
-        if distances
+    columns = {
+        "dsc": 2 * overlap / total,
+        "nsd": surfaces.surface_dice,
+        "truth_voxels": truth.voxels,
+        "predicted_voxels": predicted_voxels,
+        "overlap_voxels": overlap,
+        "truth_surface": surfaces.truth,
+        "predicted_surface": surfaces.prediction,
+        "truth_surface_within": surfaces.truth_within,
+        "predicted_surface_within": surfaces.prediction_within,
+        "iou": overlap / (total - overlap),
+    }
+    if official is not None:
+        columns["nsd_official"] = official.surface_dice
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    scores = [
+        LabelScore(label=label, **dict(zip(columns, row, strict=True)))
+        for label, row in zip(numbers, rows, strict=True)
     ]
-    columns = (
-        numbers,
-        (2 * overlap / total).tolist(),
-        surfaces.surface_dice.tolist(),
-        truth.voxels.tolist(),
-        predicted_voxels.tolist(),
-        overlap.tolist(),
-        surfaces.truth.tolist(),
-        surfaces.prediction.tolist(),
-        surfaces.truth_within.tolist(),
-        surfaces.prediction_within.tolist(),
-        (overlap / (total - overlap)).tolist(),
-        [pair.hausdorff_mm() for pair in far] or unmeasured,
-        [pair.average_mm for pair in far] or unmeasured,
-        unmeasured if official is None else official.surface_dice.tolist(),
+    if not distances:
+        return tuple(scores)
+    return tuple(
+        _with_distances(score, truth.array[box], prediction.array[box], spacing_mm)
+        for score, box in zip(scores, boxes, strict=True)
     )
-    return tuple(LabelScore(*values) for values in zip(*columns, strict=True))
+
+
+def _overlap_voxels(shared: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of every label of the truth with the one at `places` of the prediction."""
+    overlap = np.zeros(len(places), np.int64)
+    same = places[shared[:, 0]] == shared[:, 1]
+    overlap[shared[same, 0]] = shared[same, 2]
+    return overlap
+
+
+def _with_distances(
+    score: LabelScore, truth: Labels, prediction: Labels, spacing_mm: Sequence[float]
+) -> LabelScore:
+    pair = pair_surfaces(truth == score.label, prediction == score.label)
+    found = distances_of_pair(pair, spacing_mm)
+    return dataclasses.replace(score, hd95=found.hausdorff_mm(), assd=found.average_mm)

@@ -28,8 +28,8 @@ from evaluation.metrics.surfels import element_sizes
 Counts = NDArray[np.int64]
 """Elements by label and neighbour code, (labels, codes)."""
 
-
 _PIXELS_OF_CODE = np.array([code.bit_count() for code in range(16)])
+"""How many pixels around a corner are inside, in two dimensions."""
 
 
 @dataclass(frozen=True)
@@ -97,34 +97,50 @@ def measure_surfaces(
     dims = truth.array.ndim
     if len(spacing_mm) != dims:
         raise ValueError(f"spacing must have {dims} values, found {len(spacing_mm)}")
-    counts = np.zeros((4, len(boxes), 1 << (1 << dims)), np.int64)
-    official = counts if official_spacing_mm in (None, spacing_mm) else np.zeros_like(counts)
-    spacings = [spacing_mm]
-    if dims == 3 and official_spacing_mm is not None:
+    spacings, sizes = [spacing_mm], [element_sizes(spacing_mm)]
+    slabs = official_spacing_mm is not None and dims == 2
+    if slabs:
+        sizes.append(slab_sizes())
+    elif official_spacing_mm not in (None, spacing_mm):
         spacings.append(official_spacing_mm)
+        sizes.append(element_sizes(official_spacing_mm))
     voxels = np.stack([labels.sizes_of(numbers) for labels in (truth, prediction)])
-    margins = [
-        max(steps) for steps in zip(*(margins_of(mm, tolerance_mm) for mm in spacings), strict=True)
-    ]
-    for plan in plan_stacks(boxes, margins):
+    counts = np.zeros((len(sizes), 4, len(boxes), 1 << (1 << dims)), np.int64)
+    for plan in plan_stacks(boxes, _margins(spacings, tolerance_mm)):
         sides = [_Side.of(plan, numbers, labels) for labels in (truth, prediction)]
-        totals = np.stack([plan.count_codes(side.places, side.codes) for side in sides])
+        counts[:, :, plan.labels] = _count(
+            plan, sides, spacings, tolerance_mm, voxels[:, plan.labels] if slabs else None
+        )
+    overlaps = [_overlap(*pair) for pair in zip(counts, sizes, strict=True)]
+    return overlaps[0], None if official_spacing_mm is None else overlaps[-1]
+
+
+def _margins(spacings: Sequence[Spacing], tolerance_mm: float) -> list[int]:
+    """Steps that are enough for all spacings."""
+    steps = (margins_of(spacing_mm, tolerance_mm) for spacing_mm in spacings)
+    return [max(axis) for axis in zip(*steps, strict=True)]
+
+
+def _count(
+    plan: Plan,
+    sides: Sequence[_Side],
+    spacings: Sequence[Spacing],
+    tolerance_mm: float,
+    voxels: Counts | None,
+) -> Counts:
+    """Elements of a stack in each spacing, and as slabs where `voxels` are given.
+
+    (spacings and slabs, 4, labels, codes): truth, prediction, and the parts of both that are far
+    from the other.
+    """
+    totals = np.stack([plan.count_codes(side.places, side.codes) for side in sides])
+    found = []
+    for spacing_mm in spacings:
         near = [_within(plan, side.surface, spacing_mm, tolerance_mm) for side in sides]
-        labels = list(plan.labels)
-        counts[:, labels] = _surface_counts(plan, totals, sides, near)
-        if official is counts:
-            continue
-        if dims == 2:
-            official[:, labels] = _slab_counts(plan, totals, sides, near, voxels[:, labels])
-        else:
-            near = [_within(plan, side.surface, spacings[1], tolerance_mm) for side in sides]
-            official[:, labels] = _surface_counts(plan, totals, sides, near)
-    overlap = _overlap(counts, element_sizes(spacing_mm))
-    if official_spacing_mm is None:
-        return overlap, None
-    if dims == 2:
-        return overlap, _overlap(official, slab_sizes())
-    return overlap, _overlap(official, element_sizes(official_spacing_mm))
+        found.append(_surface_counts(plan, totals, sides, near))
+    if voxels is not None:
+        found.append(_slab_counts(plan, totals, sides, near, voxels))
+    return np.stack(found)
 
 
 def slab_sizes() -> NDArray[np.float64]:

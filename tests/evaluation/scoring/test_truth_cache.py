@@ -33,11 +33,10 @@ def test_a_damaged_truth_is_none(tmp_path, damage):
     keep_truth(tmp_path, "name", Truth(LABELS, SPACING_MM, "pixels"))
     (path,) = tmp_path.rglob("*.runs")
     content = path.read_bytes()
-    middle = len(content) // 2
     path.write_bytes(
         {
             "cut": content[:-7],
-            "flip": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+            "flip": content[:-2] + bytes([content[-2] ^ 1]) + content[-1:],  # another label
             "head": content[5:],
             "gone": b"",
         }[damage]
