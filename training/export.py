@@ -182,9 +182,10 @@ def bundle_content(
         },
     }
     models, routing = {"general": spec}, {"default": "general"}
-    if config.ellipse_prior and config.round_modalities:
-        models["round"] = {**spec, "ellipse_prior": config.ellipse_prior}
-        routing |= dict.fromkeys(config.round_modalities, "round")
+    for modality, weight in config.ellipse_priors.items():
+        name = f"ellipse-{weight:g}"
+        models[name] = {**spec, "ellipse_prior": weight}
+        routing[modality] = name
     return {
         "schema": 2,
         "name": config.name,
