@@ -27,7 +27,8 @@ class RegionDecoder:
         logits = self._logits(graph, embedding, prompts, covers)
         if self.spec.volume.views == "both" and any(p.prior for p in prompts):
             alone = [replace(p, prior=None) for p in prompts]
-            logits = (logits + self._logits(graph, embedding, alone, covers)) / 2
+            without = self._logits(graph, embedding, alone, covers)
+            logits = (logits + without) * np.float32(0.5)
         return [
             draw_mask(
                 self._with_ellipse(logits[i], covers[i], p),
