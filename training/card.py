@@ -120,8 +120,8 @@ def accuracy_section(records: Records, config: CardConfig) -> list[str]:
         "side was looked at is said below the tables). Mean over the labels of a case, then over "
         "the cases of a modality, then over modalities. NSD at 2 px (2D, contour) or 2 mm (3D). "
         "Beside it the *inscribed ellipse*: what filling each box with an ellipse (ellipsoid) "
-        f"scores. Intervals: {percent} percentile bootstrap over groups, {config.resamples:,} resamples, "
-        f"seed {config.seed}; none where all cases are of one group.",
+        f"scores. Intervals: {percent} percentile bootstrap over groups, {config.resamples:,} "
+        f"resamples, seed {config.seed}; none where all cases are of one group.",
         "### Against the bars",
         markdown_table(
             ["bar", "measured", "met"], "---", bars(records.tight, records.loose, records.content)
