@@ -108,6 +108,7 @@ def _write_png(path: Path, labels: Labels) -> None:
 
 def _read_nifti(path: Path, rows: Rows) -> Scan:
     import nibabel as nib
+    from nibabel.filebasedimages import ImageFileError
 
     try:
         image: Any = nib.load(path)
@@ -115,7 +116,7 @@ def _read_nifti(path: Path, rows: Rows) -> Scan:
         if len(shape) != 3 or int(np.prod(shape, dtype=np.int64)) > MAX_IMAGE_BYTES:
             raise CaseError(f"expected one volume (x, y, z), found {image.shape}")
         values = np.asanyarray(image.dataobj).reshape(shape)
-    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
+    except (ImageFileError, OSError, EOFError, ValueError) as error:
         raise CaseError(f"expected a readable NIfTI, found: {error}") from error
     ornt, back = _orientations(image.affine)
     turned = nib.orientations.apply_orientation(values, ornt)  # (x, y, z) as looked at

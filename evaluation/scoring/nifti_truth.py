@@ -35,13 +35,14 @@ def read_nifti(path: Path, case_path: Path | None) -> tuple[Labels, tuple[float,
     file that cannot be read, for values that are no labels, and for a grid that is not the case's.
     """
     import nibabel  # slow to import, and only needed here
+    from nibabel.filebasedimages import ImageFileError
 
     try:
         image: Any = nibabel.load(path)
         image = _turned(image, _orientation(case_path))
         values = np.squeeze(np.asanyarray(image.dataobj))
         zooms = image.header.get_zooms()
-    except (OSError, EOFError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
+    except (OSError, EOFError, ValueError, ImageFileError) as error:
         raise ScoreError(f"{path}: expected a NIfTI label map, found: {error}") from error
     if values.ndim not in (2, 3):
         raise ScoreError(f"{path}: label map must be 2D or 3D, found shape {image.shape}")
