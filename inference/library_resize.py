@@ -15,8 +15,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.preprocess import LibraryResize
 from inference.resample import axis_weights
+from inference.rules import LibraryResize
 
 Picture = NDArray[np.uint8]
 

@@ -10,6 +10,7 @@ from inference.bundle import ModelSpec
 from inference.decoder import Embedding, Prompt
 from inference.engine import Array, Graph
 from inference.postprocess import Mask, add_ellipse, draw_mask, sample_mask
+from inference.profile import span
 from inference.prompt import box_regions
 from inference.resample import Rect, resample
 
@@ -39,7 +40,8 @@ class RegionDecoder:
                     for cover, p in zip(covers, filled, strict=True)
                 ]
             )
-        logits = graph.run(inputs)
+        with span("decoder graph"):
+            logits = graph.run(inputs)
         shape = (frame.height, frame.width)
         return [
             draw_mask(
