@@ -70,8 +70,10 @@ def block_means(picture: NDArray[np.generic], by: int, bx: int) -> NDArray[np.fl
     sums = _block_sums(rows_summed, bx, 1, np.uint32 if small else np.float32)
     rows = np.diff(np.append(np.arange(0, picture.shape[0], by), picture.shape[0]))
     columns = np.diff(np.append(np.arange(0, picture.shape[1], bx), picture.shape[1]))
-    counts = (rows[:, None] * columns[None, :]).astype(np.float32)
-    return sums.astype(np.float32) / (counts if picture.ndim == 2 else counts[:, :, None])
+    channels = 1 if picture.ndim == 2 else picture.shape[2]
+    counts = (rows[:, None] * np.repeat(columns, channels)).astype(np.float32)
+    means = sums.reshape(counts.shape).astype(np.float32)
+    return np.divide(means, counts, out=means).reshape(sums.shape)
 
 
 def _block_sums(
@@ -79,8 +81,15 @@ def _block_sums(
 ) -> NDArray[np.generic]:
     """Sums of ``size`` neighbours along an axis, the last one of what is left.
 
-    Strided additions: ``add.reduceat`` is several times slower along the first axis.
+    Strided additions: ``add.reduceat`` is several times slower along the first axis.  Along columns
+    every channel for itself: numpy's inner loop would be three numbers long.
     """
+    if axis == 1 and array.ndim == 3:
+        count = -(-array.shape[1] // size)
+        every = np.empty((array.shape[0], count, array.shape[2]), dtype)
+        for channel in range(array.shape[2]):
+            every[:, :, channel] = _block_sums(array[:, :, channel], size, 1, dtype)
+        return every
     moved = np.moveaxis(array, axis, 0)
     total = moved[::size].astype(dtype)
     for offset in range(1, size):
