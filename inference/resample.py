@@ -67,13 +67,16 @@ def block_means(picture: NDArray[np.generic], by: int, bx: int) -> NDArray[np.fl
     """
     small = picture.dtype == np.uint8 and by <= 257 and bx <= 1 << 16
     rows_summed = _block_sums(picture, by, 0, np.uint16 if small else np.float32)
-    sums = _block_sums(rows_summed, bx, 1, np.uint32 if small else np.float32)
-    rows = np.diff(np.append(np.arange(0, picture.shape[0], by), picture.shape[0]))
-    columns = np.diff(np.append(np.arange(0, picture.shape[1], bx), picture.shape[1]))
-    channels = 1 if picture.ndim == 2 else picture.shape[2]
-    counts = (rows[:, None] * np.repeat(columns, channels)).astype(np.float32)
-    means = sums.reshape(counts.shape).astype(np.float32)
-    return np.divide(means, counts, out=means).reshape(sums.shape)
+    narrow = np.uint16 if by * bx <= 257 else np.uint32
+    sums = _block_sums(rows_summed, bx, 1, narrow if small else np.float32)
+    last_rows = picture.shape[0] - by * (sums.shape[0] - 1)
+    last_columns = picture.shape[1] - bx * (sums.shape[1] - 1)
+    means: NDArray[np.float32] = sums.astype(np.float32)
+    means[:-1, :-1] /= np.float32(by * bx)
+    means[-1, :-1] /= np.float32(last_rows * bx)
+    means[:-1, -1] /= np.float32(by * last_columns)
+    means[-1, -1] /= np.float32(last_rows * last_columns)
+    return means
 
 
 def _block_sums(
