@@ -15,6 +15,7 @@ exit status: 0 every case done; 1 some case refused; 2 wrong call, bundle or eng
 
 import argparse
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -157,11 +158,21 @@ def run(args: argparse.Namespace) -> int:
             log.warning("%s: expected npz cases, found none", inputs)
         elif settings.cache_dir is not None and paths[0].suffix == ".npz":
             loader.start(modality_of(paths[0].name))
-    with profile.span("import"):
-        from inference.segment import Segmenter
-
-    segmenter = Segmenter(bundle, settings, loader)
+    segmenter = import_segmenter()(bundle, settings, loader)
     return compile_all(segmenter) if args.compile_only else segment_all(segmenter, paths, outputs)
+
+
+def import_segmenter() -> type["Segmenter"]:
+    """The class, and with it numpy; what imports make stays, so no garbage is looked for."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        with profile.span("import"):
+            from inference.segment import Segmenter
+    finally:
+        if collects:
+            gc.enable()
+    return Segmenter
 
 
 def input_folder(given: Path | None) -> Path:
