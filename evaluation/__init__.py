@@ -5,8 +5,11 @@ alone::
 
     run      running/   teams x cases -> RUN/<team>/{team.json, records.jsonl, masks/, logs/}
     score    scoring/   masks + truth -> RUN/<team>/{scores.csv, labels.csv}, by metrics/
-    rank     ranking/   scores        -> leaderboard.{json, csv, md}
+    rank     ranking/   scores        -> rank.json, leaderboard.{csv, md}
     report   report/    csv and json  -> report.html
+    compare, reproduce, verify
+             comparing/ two results   -> {compare, reproduce, verify}.{json, csv, txt}
+    export   exporting/ scores        -> what Codabench, Grand Challenge, challengeR take
     check    checking/  one image     -> verdicts, before a run counts
 
 Nothing here is imported by the submissions, and nothing of theirs is imported here: the harness

@@ -12,10 +12,24 @@ from evaluation.errors import EvaluationError
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("evaluation.running.run", "run every team on every case, one fresh container a case"),
     "score": ("evaluation.scoring.scores", "score the masks of a run against the truth"),
+    "curves": ("evaluation.scoring.curves", "NSD at many tolerances, for the report"),
     "rank": ("evaluation.ranking.rank", "turn the scores of one or more runs into a leaderboard"),
     "report": (
         "evaluation.report.report",
         "write one self-contained HTML page from stored results",
+    ),
+    "compare": ("evaluation.comparing.compare", "what a change brought: two results, paired"),
+    "reproduce": (
+        "evaluation.comparing.reproduce",
+        "whether a result was reproduced: masks, agreement, equivalence at a margin",
+    ),
+    "verify": (
+        "evaluation.comparing.verify",
+        "whether every cell of a leaderboard follows from the records",
+    ),
+    "export": (
+        "evaluation.exporting.export",
+        "write results as Codabench, Grand Challenge or challengeR take them",
     ),
     "check": (
         "evaluation.checking.check",

@@ -19,6 +19,8 @@
     ├── RecordError            a run folder is in use, or not what this version writes
     ├── ScoreError             masks cannot be scored against the truth
     ├── RankError              scores cannot be turned into a leaderboard
+    ├── ComparisonError        two results cannot be compared, or a run not verified
+    ├── ExportError            results cannot be written for another platform
     └── ReportError            stored results cannot be turned into a report
 
 A submission that fails is never an exception of the command: it is a record with a status and a
@@ -97,6 +99,14 @@ class ScoreError(EvaluationError):
 
 class RankError(EvaluationError):
     """Scores cannot be turned into a leaderboard."""
+
+
+class ComparisonError(EvaluationError):
+    """Two results cannot be compared, or a run cannot be verified."""
+
+
+class ExportError(EvaluationError):
+    """Results cannot be written for another platform."""
 
 
 class ReportError(EvaluationError):

@@ -52,6 +52,13 @@ class VolumeRule:
     box_growth: float = 0.0
     """Pixels of the encoder's input by which the box around the last slice's mask is grown before
     the next slice."""
+    views: Literal["with-prior", "both"] = "with-prior"
+    """Region decoders: a slice is answered with its neighbour's mask as prior, or with and without
+    it, the mean of both logits taken; the second costs another decode and forgets a prior that went
+    astray."""
+    ellipsoid_prior: float = 0.0
+    """As the model's ``ellipse_prior``, of the ellipsoid inscribed in the box: what a box says of
+    its first and last slices is that the object is small there."""
     z_range: ZRange = "closed"
     """Which slices of a box are answered: z_min to z_max, both; without z_max; without either
     (``challenge.md`` B1).  The middle slice always is."""
@@ -246,6 +253,7 @@ _WORDS = {
     "embeddings": ("own", "last-encoded"),
     "box_frame": ("edges", "inclusive"),
     "channels": ("repeat", "neighbours"),
+    "views": ("with-prior", "both"),
     "box": ("tracked", "given"),
     "kind": ("none", "mean-std", "min-max"),
 }
@@ -256,6 +264,7 @@ _AT_LEAST: Mapping[str, float] = {
     "boxes_at_once": 1,
     "box_growth": 0,
     "ellipse_prior": 0,
+    "ellipsoid_prior": 0,
     "side": 1,
     "margin": 0,
     "max_aspect": 1,

@@ -34,18 +34,20 @@ class Mask:
 
 
 def add_ellipse(
-    logits: NDArray[np.float32], covers: Rect, box: Rect, weight: float
+    logits: NDArray[np.float32], covers: Rect, box: Rect, weight: float, depth: float = 0.0
 ) -> NDArray[np.float32]:
-    """``logits`` on a grid over ``covers`` plus ``weight`` times 1 - u^2 - v^2, at least -1.
+    """``logits`` on a grid over ``covers`` plus ``weight`` times 1 - u^2 - v^2 - depth^2, at least
+    -1.
 
-    u and v run from -1 to 1 across the edges of ``box``, so the ellipse inscribed in it gets 0.
+    u and v run from -1 to 1 across the edges of ``box``, so the ellipse inscribed in it gets 0; in
+    a volume, where ``depth`` is a slice's distance from the middle of the box, the ellipsoid.
     """
     x0, y0, x1, y1 = covers
     x = x0 + (x1 - x0) * (np.arange(logits.shape[1]) + 0.5) / logits.shape[1]
     y = y0 + (y1 - y0) * (np.arange(logits.shape[0]) + 0.5) / logits.shape[0]
     u = (2 * x - box[0] - box[2]) / (box[2] - box[0])
     v = (2 * y - box[1] - box[3]) / (box[3] - box[1])
-    inside = np.maximum(1 - (v * v)[:, None] - (u * u)[None, :], -1)
+    inside = np.maximum(1 - depth * depth - (v * v)[:, None] - (u * u)[None, :], -1)
     return np.asarray(logits + np.float32(weight) * inside, dtype=np.float32)
 
 

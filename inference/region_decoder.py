@@ -23,40 +23,65 @@ class RegionDecoder:
 
     def answer(self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
         """See :class:`inference.decoder.Decoder`."""
-        spec, frame = self.spec, embedding.frame
-        filled = [*prompts, *[prompts[-1]] * (spec.boxes_at_once - len(prompts))]
-        edges = np.array([p.edges for p in filled], dtype=np.float64)
-        asked = edges - [0, 0, 1, 1] if spec.box_frame == "inclusive" else edges
-        inputs: dict[str, Array] = {"embedding": embedding.values, "boxes": frame.to_input(asked)}
-        covers = [frame.input_rect] * len(filled)
-        if spec.region is not None:
-            regions = box_regions(edges, spec.region)
-            covers = [(float(r[0]), float(r[1]), float(r[2]), float(r[3])) for r in regions]
-            inputs["regions"] = frame.to_input(regions)
-            inputs["context"] = np.array([(p.in_volume, p.depth) for p in filled], dtype=np.float32)
-            inputs["crops"] = np.stack(
-                [
-                    region_picture(embedding.picture, cover, p.prior, spec.region.side)
-                    for cover, p in zip(covers, filled, strict=True)
-                ]
-            )
+        frame, covers = embedding.frame, self._covers(embedding, prompts)
+        inputs = self._inputs(embedding, prompts, covers)
         with span("decoder graph"):
             logits = graph.run(inputs)
-        shape = (frame.height, frame.width)
+        if self.spec.volume.views == "both" and any(p.prior for p in prompts):
+            if "crops" in inputs:
+                inputs["crops"][:, 3] = 0  # the same question without the priors
+            with span("decoder graph"):
+                without = graph.run(inputs)
+            logits = (logits + without) * np.float32(0.5)
         return [
             draw_mask(
-                self._with_prior(logits[i], covers[i], p),
+                self._with_ellipse(logits[i], covers[i], p),
                 covers[i],
-                shape,
-                spec.threshold_of(p.in_volume),
+                (frame.height, frame.width),
+                self.spec.threshold_of(p.in_volume),
                 p.keep,
             )
             for i, p in enumerate(prompts)
         ]
 
-    def _with_prior(self, logits: Array, covers: Rect, prompt: Prompt) -> Array:
-        weight = 0.0 if prompt.in_volume else self.spec.ellipse_prior
-        return add_ellipse(logits, covers, prompt.edges, weight) if weight else logits
+    def _covers(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Rect]:
+        """What the logits of each prompt cover, picture pixels."""
+        if self.spec.region is None:
+            return [embedding.frame.input_rect] * len(prompts)
+        regions = box_regions(np.array([p.edges for p in prompts]), self.spec.region)
+        return [(float(r[0]), float(r[1]), float(r[2]), float(r[3])) for r in regions]
+
+    def _inputs(
+        self, embedding: Embedding, prompts: Sequence[Prompt], covers: list[Rect]
+    ) -> dict[str, Array]:
+        """What the graph takes; prompts that fill the batch up repeat the last."""
+        spec, frame = self.spec, embedding.frame
+        missing = spec.boxes_at_once - len(prompts)
+        prompts = [*prompts, *[prompts[-1]] * missing]
+        covers = [*covers, *[covers[-1]] * missing]
+        edges = np.array([p.edges for p in prompts], dtype=np.float64)
+        asked = edges - [0, 0, 1, 1] if spec.box_frame == "inclusive" else edges
+        inputs: dict[str, Array] = {"embedding": embedding.values, "boxes": frame.to_input(asked)}
+        if spec.region is not None:
+            inputs["regions"] = frame.to_input(np.array(covers))
+            context = [(p.in_volume, p.depth) for p in prompts]
+            inputs["context"] = np.array(context, dtype=np.float32)
+            inputs["crops"] = np.stack(
+                [
+                    region_picture(embedding.picture, cover, p.prior, spec.region.side)
+                    for cover, p in zip(covers, prompts, strict=True)
+                ]
+            )
+        return inputs
+
+    def _with_ellipse(self, logits: Array, covers: Rect, prompt: Prompt) -> Array:
+        if prompt.in_volume:
+            weight, depth = self.spec.volume.ellipsoid_prior, prompt.depth
+        else:
+            weight, depth = self.spec.ellipse_prior, 0.0
+        if not weight:
+            return logits
+        return add_ellipse(logits, covers, prompt.edges, weight, depth)
 
 
 def region_picture(picture: NDArray[np.uint8], rect: Rect, prior: Mask | None, side: int) -> Array:

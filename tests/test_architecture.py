@@ -165,7 +165,9 @@ def test_the_bundle_is_small() -> None:
     assert 0 < sum(path.stat().st_size for path in files) <= BUNDLE_LIMIT_BYTES
 
 
-STAGES = ("metrics", "running", "scoring", "ranking", "report", "checking")
+STAGES = (
+    *("metrics", "running", "scoring", "ranking", "comparing", "exporting", "report", "checking"),
+)
 """Parts of the harness; each may import those before it, and what lies beside them."""
 
 

@@ -107,6 +107,13 @@ def experts(args: argparse.Namespace, config: recipe.ExpertsConfig) -> None:
         print(f"{verdict.group}, {verdict.modality}: {kept} ({verdict.reason})")
 
 
+def mix(args: argparse.Namespace, config: recipe.MixConfig) -> None:
+    """Two runs to one."""
+    from training.mix import mix
+
+    print(mix(args.first, args.second, args.run, config.share))
+
+
 def export(args: argparse.Namespace, config: recipe.ExportConfig) -> None:
     """Checkpoint to bundle."""
     from training.export import export_bundle
@@ -224,6 +231,12 @@ STEPS: dict[str, Step] = {
         (STORE, ("general-run", True, "run of the general model"), BUNDLE, RUN, OUT),
         recipe.ExpertsConfig,
         experts,
+    ),
+    "mix": Step(
+        "the average of two runs' weights",
+        (("first", True, "a run"), ("second", True, "a run that began with it"), RUN),
+        recipe.MixConfig,
+        mix,
     ),
     "export": Step(
         "a run's averaged weights into a bundle",

@@ -116,12 +116,12 @@ def accuracy_section(records: Records, config: CardConfig) -> list[str]:
     text = [
         "## How accurate",
         "Cases of the test side of `data_splits/default.csv`: no case of their groups (patient, "
-        "scan, video) was trained on or looked at while the model was chosen; that was done on the "
-        "validation side. Mean over the labels of a case, then over the cases of a modality, then "
-        "over modalities. NSD at 2 px (2D, contour) or 2 mm (3D). Beside it the *inscribed "
-        "ellipse*: what filling each box with an ellipse (ellipsoid) scores. "
-        f"Intervals: {percent} percentile bootstrap over groups, {config.resamples:,} resamples, "
-        f"seed {config.seed}; none where all cases are of one group.",
+        "scan, video) was trained on; choices were made on the validation side (how often the test "
+        "side was looked at is said below the tables). Mean over the labels of a case, then over "
+        "the cases of a modality, then over modalities. NSD at 2 px (2D, contour) or 2 mm (3D). "
+        "Beside it the *inscribed ellipse*: what filling each box with an ellipse (ellipsoid) "
+        f"scores. Intervals: {percent} percentile bootstrap over groups, {config.resamples:,} "
+        f"resamples, seed {config.seed}; none where all cases are of one group.",
         "### Against the bars",
         markdown_table(
             ["bar", "measured", "met"], "---", bars(records.tight, records.loose, records.content)

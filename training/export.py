@@ -173,14 +173,21 @@ def bundle_content(
         "region": asdict(replace(REGION, side=model.region_size)),
         "threshold": config.threshold_2d,
         "clip_to_box": True,
-        "volume": {"channels": "neighbours", "box": "given", "threshold": config.threshold_3d},
+        "volume": {
+            "channels": "neighbours",
+            "box": "given",
+            "threshold": config.threshold_3d,
+            "views": config.volume_views,
+            "ellipsoid_prior": config.ellipsoid_prior,
+        },
     }
     models, routing = {"general": spec}, {"default": "general"}
-    if config.ellipse_prior and config.round_modalities:
-        models["round"] = {**spec, "ellipse_prior": config.ellipse_prior}
-        routing |= dict.fromkeys(config.round_modalities, "round")
+    for modality, weight in config.ellipse_priors.items():
+        name = f"ellipse-{weight:g}"
+        models[name] = {**spec, "ellipse_prior": weight}
+        routing[modality] = name
     return {
-        "schema": 1,
+        "schema": 2,
         "name": config.name,
         "version": config.version,
         "models": models,

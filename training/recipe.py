@@ -158,19 +158,33 @@ class ExpertsConfig:
 
 
 @dataclass(frozen=True)
+class MixConfig:
+    """Average of two runs' weights."""
+
+    share: float = 0.7
+    """Of the second run; chosen on validation."""
+
+
+@dataclass(frozen=True)
 class ExportConfig:
     """A bundle's settings."""
 
     name: str = "medsam-laptop-default"
-    version: str = "0.1.0"
+    version: str = "0.2.0"
     warm_start: str = "MobileNetV2 of DeepLab v3, PASCAL VOC (Google Coral, Apache-2.0)"
     """What the run started from, in words for the card."""
     threshold_2d: float = -0.6
     threshold_3d: float = 0.0
     """Chosen on validation, with ``volume.box``: docs/model_card.md has the table."""
-    ellipse_prior: float = 3.0
-    round_modalities: tuple[str, ...] = ("Dermoscopy", "Fundus", "PET")
-    """Where validation gains by a geometric prior; elsewhere it loses."""
+    ellipse_priors: Mapping[str, float] = field(
+        default_factory=lambda: {"Dermoscopy": 5.0, "Fundus": 20.0, "PET": 20.0}
+    )
+    """Weight of the geometric prior by modality, where validation gains by it: the weight with the
+    best DSC where that is surely above the inscribed ellipse (paired t above 2), else the one with
+    the largest paired t.  docs/model_card.md has the table."""
+    volume_views: Literal["with-prior", "both"] = "both"
+    ellipsoid_prior: float = 1.0
+    """``volume.views`` and ``volume.ellipsoid_prior`` of the bundle, chosen on validation."""
     opset: int = 17
     """ONNX operators: 16 brought GridSample, 17 is read by every engine of the last years."""
     format: Literal["onnx", "openvino"] = "onnx"

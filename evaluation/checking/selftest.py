@@ -22,7 +22,7 @@ import numpy as np
 
 from evaluation.dataset import modality_of
 from evaluation.errors import ScoreError
-from evaluation.metrics.instances import Labels
+from evaluation.metrics.label_maps import Labels
 from evaluation.progress import Progress
 from evaluation.running.outcomes import Status
 from evaluation.running.records import CaseRecord, RecordLog

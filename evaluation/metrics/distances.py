@@ -14,14 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metrics.surface import (
-    Mask,
-    SurfacePair,
-    nearest_distances,
-    pair_surfaces,
-    surface_points,
-    total_size,
-)
+from evaluation.metrics.nearest import nearest_distances
+from evaluation.metrics.surface import Mask, SurfacePair, pair_surfaces, surface_points, total_sizes
 from evaluation.metrics.surfels import element_sizes
 
 HAUSDORFF_PERCENT = 95.0
@@ -63,13 +57,16 @@ class SurfaceDistances:
         """NSD at each of some tolerances, none above the reach of the distances."""
         codes = np.concatenate([self.truth_codes, self.prediction_codes])
         distances_mm = np.concatenate([self.truth_mm, self.prediction_mm])
-        total = total_size(codes, self.sizes)
-        if total == 0:
+        if not codes.size:
             return [1.0] * len(tolerances_mm)
+        total = self._size(codes)
         return [
-            total_size(codes[distances_mm <= tolerance_mm], self.sizes) / total
+            self._size(codes[distances_mm <= tolerance_mm]) / total
             for tolerance_mm in tolerances_mm
         ]
+
+    def _size(self, codes: NDArray[np.uint8]) -> float:
+        return float(total_sizes(np.bincount(codes, minlength=self.sizes.size), self.sizes))
 
     def _percentile(
         self, codes: NDArray[np.uint8], distances_mm: NDArray[np.float64], percent: float
@@ -97,7 +94,8 @@ def distances_of_pair(
     pair: SurfacePair, spacing_mm: Sequence[float], reach_mm: float = math.inf
 ) -> SurfaceDistances:
     """Measure two surfaces; see surface_distances."""
-    points = surface_points(pair.truth), surface_points(pair.prediction)
+    dims = pair.truth.ndim
+    points = surface_points(pair.truth, dims), surface_points(pair.prediction, dims)
     from_truth, from_prediction = nearest_distances(*points, spacing_mm, reach_mm)
     return SurfaceDistances(
         truth_codes=pair.truth[points[0]],

@@ -8,24 +8,17 @@ over the matches, as in the 2025 follow-up (JunMa11/CVPR-MedSegFMCompetition, CV
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
-from evaluation.metrics.surface import Box
-
-Labels = NDArray[np.integer[Any]]
-"""A label map, (H, W) or (D, H, W); 0 is background."""
+from evaluation.metrics.label_maps import LabelMap
+from evaluation.metrics.label_maps import Labels as Labels  # the report has it from here
 
 IOU_THRESHOLD = 0.5
 """Of a match; above it nothing has two partners, so that only exact ties are ever to be settled."""
-
-_MAX_COUNTED_LABEL = 65535
-"""Up to this label votes are counted in one pass, above it by sorting."""
 
 
 @dataclass(frozen=True)
@@ -39,58 +32,36 @@ class InstanceScore:
 
 
 def match_instances(
-    truth_labels: Labels,
-    predicted_labels: Labels,
-    truth_boxes: Mapping[int, Box],
-    truth_voxels: Mapping[int, int],
-    predicted_voxels: Mapping[int, int],
+    truth: LabelMap, prediction: LabelMap, shared: NDArray[np.int64]
 ) -> InstanceScore:
-    """Match the objects of two label maps; boxes and sizes are those of every label present."""
-    total = len(truth_voxels) + len(predicted_voxels)
+    """Match the objects of two label maps; `shared` are their `overlaps`."""
+    total = len(truth.labels) + len(prediction.labels)
     if total == 0:
         return InstanceScore(1.0, None, 0)
-    overlaps: dict[tuple[int, int], int] = {}
-    for label, box in truth_boxes.items():
-        inside = predicted_labels[box][truth_labels[box] == label]
-        for other, votes in _majorities(inside):
-            union = truth_voxels[label] + predicted_voxels[other] - votes
-            if votes >= IOU_THRESHOLD * union:
-                overlaps[label, other] = votes
-    dice = [
-        2 * overlaps[pair] / (truth_voxels[pair[0]] + predicted_voxels[pair[1]])
-        for pair in _best_pairs(overlaps, truth_voxels, predicted_voxels)
-    ]
+    truths, predictions, voxels = shared.T
+    sizes = truth.voxels[truths] + prediction.voxels[predictions]
+    near = np.flatnonzero(voxels >= IOU_THRESHOLD * (sizes - voxels))
+    pairs = zip(truths[near].tolist(), predictions[near].tolist(), strict=True)
+    shares = zip(voxels[near].tolist(), sizes[near].tolist(), strict=True)
+    candidates = {pair: 2 * both / size for pair, (both, size) in zip(pairs, shares, strict=True)}
+    dice = [candidates[pair] for pair in _best_pairs(candidates)]
     mean_dice = math.fsum(dice) / len(dice) if dice else None
     return InstanceScore(2 * len(dice) / total, mean_dice, len(dice))
 
 
-def _majorities(values: Labels) -> Iterator[tuple[int, int]]:
-    """Labels that at least half of the values have; only those can reach the threshold."""
-    if values.max() <= _MAX_COUNTED_LABEL:
-        counts = np.bincount(values)
-        labels = np.arange(counts.size)
-    else:
-        labels, counts = np.unique(values, return_counts=True)
-    for index in np.flatnonzero(2 * counts >= values.size):
-        if labels[index] > 0:
-            yield int(labels[index]), int(counts[index])
-
-
-def _best_pairs(
-    overlaps: Mapping[tuple[int, int], int],
-    truth_voxels: Mapping[int, int],
-    predicted_voxels: Mapping[int, int],
-) -> list[tuple[int, int]]:
+def _best_pairs(candidates: Mapping[tuple[int, int], float]) -> list[tuple[int, int]]:
     """One partner each; the assignment problem only where an exact tie leaves a choice."""
-    truths = sorted({truth for truth, _ in overlaps})
-    predictions = sorted({prediction for _, prediction in overlaps})
-    if len(truths) == len(predictions) == len(overlaps):
-        return sorted(overlaps)
+    truths = sorted({truth for truth, _ in candidates})
+    predictions = sorted({prediction for _, prediction in candidates})
+    if len(truths) == len(predictions) == len(candidates):
+        return sorted(candidates)
+    from scipy.optimize import linear_sum_assignment  # slow to import, and hardly ever needed
+
     gains = np.zeros((len(truths), len(predictions)))
-    for (truth, prediction), votes in overlaps.items():
-        union = truth_voxels[truth] + predicted_voxels[prediction] - votes
-        share = votes / union / (2 * min(gains.shape))  # a match weighs more than all shares
+    for (truth, prediction), dsc in candidates.items():
+        iou = dsc / (2 - dsc)
+        share = iou / (2 * min(gains.shape))  # a match weighs more than all shares
         gains[truths.index(truth), predictions.index(prediction)] = 1 + share
     rows, columns = linear_sum_assignment(gains, maximize=True)
     pairs = [(truths[i], predictions[j]) for i, j in zip(rows, columns, strict=True)]
-    return [pair for pair in pairs if pair in overlaps]
+    return [pair for pair in pairs if pair in candidates]

@@ -12,22 +12,19 @@ thick; the spacing is in the order of the array's axes; NSD is not set to zero w
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.metrics.distances import distances_of_pair
-from evaluation.metrics.instances import InstanceScore, Labels, match_instances
-from evaluation.metrics.label_boxes import hull_of, label_boxes
-from evaluation.metrics.surface import (
-    Mask,
-    overlap_of_pair,
-    overlap_of_slabs,
-    overlap_surfaces,
-    pair_surfaces,
-)
+from evaluation.metrics.instances import InstanceScore, match_instances
+from evaluation.metrics.label_maps import LabelMap, Labels, hulls, map_labels, overlaps
+from evaluation.metrics.label_surfaces import measure_surfaces, overlap_surfaces
+from evaluation.metrics.surface import Mask, check_shapes, pair_surfaces
 
 TOLERANCE = 2.0
 """Tolerance of NSD: mm in 3D, pixels in 2D (bowang-lab/MedSAM@LiteMedSAM,
@@ -84,10 +81,10 @@ class CaseScore:
 
 def dice(truth: Mask, prediction: Mask) -> float:
     """Dice similarity 2|A and B| / (|A| + |B|); 1.0 when both are empty, 0.0 when one is."""
-    if truth.shape != prediction.shape:
-        raise ValueError(f"masks must have one shape, found {truth.shape} and {prediction.shape}")
+    check_shapes(truth, prediction)
     overlap = int(np.count_nonzero(truth & prediction))
-    return _dice(overlap, int(np.count_nonzero(truth)), int(np.count_nonzero(prediction)))
+    total = int(np.count_nonzero(truth)) + int(np.count_nonzero(prediction))
+    return 2 * overlap / total if total else 1.0
 
 
 def surface_dice(
@@ -100,7 +97,7 @@ def surface_dice(
     empty,
     0.0 when one is. Definition: Nikolov et al., arXiv 1809.04430.
     """
-    return overlap_surfaces(truth, prediction, spacing_mm, tolerance_mm).surface_dice
+    return float(overlap_surfaces(truth, prediction, spacing_mm, tolerance_mm).surface_dice[0])
 
 
 def score_case(
@@ -119,88 +116,102 @@ def score_case(
     `official_spacing_mm`, the three numbers that the organisers' script uses, labels get an
     `nsd_official`, and with `distances` HD95 and ASSD, which cost more than all the rest.
     """
-    if truth_labels.shape != predicted_labels.shape:
-        raise ValueError(
-            f"label maps must have one shape, found {truth_labels.shape} and "
-            f"{predicted_labels.shape}"
-        )
-    truth_boxes, predicted_boxes = label_boxes(truth_labels), label_boxes(predicted_labels)
-    labels = []
-    for label, truth_box in truth_boxes.items():
-        box = hull_of(truth_box, predicted_boxes.get(label, truth_box))
-        labels.append(
-            _score_label(
-                label, truth_labels[box] == label, predicted_labels[box] == label, spacing_mm,
-                tolerance_mm, official_spacing_mm, distances,
-            )
-        )  # fmt: skip
-    extra = {
-        label: int(np.count_nonzero(predicted_labels[box] == label))
-        for label, box in predicted_boxes.items()
-        if label not in truth_boxes
-    }
-    truth_voxels = {label.label: label.truth_voxels for label in labels}
-    predicted_voxels = extra | {
-        label.label: label.predicted_voxels for label in labels if label.predicted_voxels
-    }
-    instances = match_instances(
-        truth_labels, predicted_labels, truth_boxes, truth_voxels, predicted_voxels
+    check_shapes(truth_labels, predicted_labels)
+    return score_maps(
+        map_labels(truth_labels),
+        map_labels(predicted_labels),
+        spacing_mm,
+        tolerance_mm,
+        official_spacing_mm=official_spacing_mm,
+        distances=distances,
     )
-    extra_voxels = sum(extra.values())
-    if not labels:
-        agreed = 0.0 if extra else 1.0
-        return CaseScore(agreed, agreed, (), tuple(extra), extra_voxels, instances)
+
+
+def score_maps(
+    truth: LabelMap,
+    prediction: LabelMap,
+    spacing_mm: Sequence[float],
+    tolerance_mm: float = TOLERANCE,
+    *,
+    official_spacing_mm: Sequence[float] | None = None,
+    distances: bool = False,
+) -> CaseScore:
+    """Score two label maps that are already read, such as a truth that many teams share."""
+    shared = overlaps(truth, prediction)
+    labels = _score_labels(
+        truth, prediction, shared, spacing_mm, tolerance_mm, official_spacing_mm, distances
+    )
+    known = set(truth.labels)
+    extra = [place for place, label in enumerate(prediction.labels) if label not in known]
+    agreed = 0.0 if extra else 1.0  # where the truth has no label
     return CaseScore(
-        dsc=math.fsum(label.dsc for label in labels) / len(labels),
-        nsd=math.fsum(label.nsd for label in labels) / len(labels),
-        labels=tuple(labels),
-        false_positive_labels=tuple(extra),
-        false_positive_voxels=extra_voxels,
-        instances=instances,
+        dsc=math.fsum(label.dsc for label in labels) / len(labels) if labels else agreed,
+        nsd=math.fsum(label.nsd for label in labels) / len(labels) if labels else agreed,
+        labels=labels,
+        false_positive_labels=tuple(prediction.labels[place] for place in extra),
+        false_positive_voxels=int(prediction.voxels[extra].sum()),
+        instances=match_instances(truth, prediction, shared),
     )
 
 
-def _score_label(
-    label: int,
-    truth: Mask,
-    prediction: Mask,
+def _score_labels(
+    truth: LabelMap,
+    prediction: LabelMap,
+    shared: NDArray[np.int64],
     spacing_mm: Sequence[float],
     tolerance_mm: float,
     official_spacing_mm: Sequence[float] | None,
     distances: bool,
-) -> LabelScore:
-    pair = pair_surfaces(truth, prediction)
-    surfaces = overlap_of_pair(pair, spacing_mm, tolerance_mm)
-    official = None
-    if official_spacing_mm is not None:
-        if truth.ndim == 2:
-            official = overlap_of_slabs(pair, tolerance_mm).surface_dice
-        elif tuple(official_spacing_mm) == tuple(spacing_mm):
-            official = surfaces.surface_dice
-        else:
-            official = overlap_of_pair(pair, official_spacing_mm, tolerance_mm).surface_dice
-    far = distances_of_pair(pair, spacing_mm) if distances else None
-    sizes = int(np.count_nonzero(truth)), int(np.count_nonzero(prediction))
-    overlap = int(np.count_nonzero(truth & prediction))
-    return LabelScore(
-        label=label,
-        dsc=_dice(overlap, *sizes),
-        nsd=surfaces.surface_dice,
-        truth_voxels=sizes[0],
-        predicted_voxels=sizes[1],
-        overlap_voxels=overlap,
-        truth_surface=surfaces.truth,
-        predicted_surface=surfaces.prediction,
-        truth_surface_within=surfaces.truth_within,
-        predicted_surface_within=surfaces.prediction_within,
-        iou=overlap / (sum(sizes) - overlap),
-        hd95=None if far is None else far.hausdorff_mm(),
-        assd=None if far is None else far.average_mm,
-        nsd_official=official,
+) -> tuple[LabelScore, ...]:
+    """Every label of the truth against the same label of the prediction."""
+    numbers = truth.labels
+    places = prediction.places_of(numbers)
+    boxes = hulls(truth, prediction, places)
+    surfaces, official = measure_surfaces(
+        truth, prediction, numbers, boxes, tuple(spacing_mm), tolerance_mm,
+        None if official_spacing_mm is None else tuple(official_spacing_mm),
+    )  # fmt: skip
+    overlap = _overlap_voxels(shared, places)
+    predicted_voxels = prediction.sizes_of(numbers)
+    total = truth.voxels + predicted_voxels
+    columns = {
+        "dsc": 2 * overlap / total,
+        "nsd": surfaces.surface_dice,
+        "truth_voxels": truth.voxels,
+        "predicted_voxels": predicted_voxels,
+        "overlap_voxels": overlap,
+        "truth_surface": surfaces.truth,
+        "predicted_surface": surfaces.prediction,
+        "truth_surface_within": surfaces.truth_within,
+        "predicted_surface_within": surfaces.prediction_within,
+        "iou": overlap / (total - overlap),
+    }
+    if official is not None:
+        columns["nsd_official"] = official.surface_dice
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    scores = [
+        LabelScore(label=label, **dict(zip(columns, row, strict=True)))
+        for label, row in zip(numbers, rows, strict=True)
+    ]
+    if not distances:
+        return tuple(scores)
+    return tuple(
+        _with_distances(score, truth.array[box], prediction.array[box], spacing_mm)
+        for score, box in zip(scores, boxes, strict=True)
     )
 
 
-def _dice(overlap: int, truth: int, prediction: int) -> float:
-    if truth + prediction == 0:
-        return 1.0
-    return 2 * overlap / (truth + prediction)
+def _overlap_voxels(shared: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of every label of the truth with the one at `places` of the prediction."""
+    overlap = np.zeros(len(places), np.int64)
+    same = places[shared[:, 0]] == shared[:, 1]
+    overlap[shared[same, 0]] = shared[same, 2]
+    return overlap
+
+
+def _with_distances(
+    score: LabelScore, truth: Labels, prediction: Labels, spacing_mm: Sequence[float]
+) -> LabelScore:
+    pair = pair_surfaces(truth == score.label, prediction == score.label)
+    found = distances_of_pair(pair, spacing_mm)
+    return dataclasses.replace(score, hd95=found.hausdorff_mm(), assd=found.average_mm)

@@ -62,22 +62,28 @@ def _segment_lengths(spacing_mm: tuple[float, ...]) -> NDArray[np.float64]:
 def _triangle_areas(spacing_mm: tuple[float, ...]) -> NDArray[np.float64]:
     depth, height, width = spacing_mm
     scale = np.array([height * width, depth * width, depth * height]) / 8  # (half pixel)^2 / 2
-    areas = np.array(
-        [
-            math.fsum(float(np.linalg.norm(np.array(normal) * scale)) for normal in _normals(code))
-            for code in range(256)
-        ]
-    )
+    codes, normals = _all_normals()
+    x, y, z = (normals * scale).T ** 2
+    triangles = np.sqrt(x + y + z)
+    order = np.lexsort((triangles, codes))  # summed alike for a code and its complement
+    areas: NDArray[np.float64] = np.zeros(256)
+    np.add.at(areas, codes[order], triangles[order])
     areas.setflags(write=False)
     return areas
+
+
+@cache
+def _all_normals() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The code of every triangle, and its cross product; built once in a process."""
+    normals = [_normals(code if code.bit_count() <= 4 else 255 - code) for code in range(256)]
+    codes = np.repeat(np.arange(256), [len(triangles) for triangles in normals])
+    return codes, np.array([normal for triangles in normals for normal in triangles], float)
 
 
 @cache
 def _normals(code: int) -> tuple[tuple[int, int, int], ...]:
     """Cross products of the triangles of a code, in square half voxels."""
     inside = _inside(code, 3)
-    if len(inside) > 4:
-        inside = _inside(255 - code, 3)
     segments = [piece for face in _cube_faces() for piece in _face_segments(face, inside)]
     return tuple(
         _normal(triangle)
@@ -152,13 +158,15 @@ def _triangulations(polygon: list[Point]) -> Iterator[list[Triangle]]:
                 yield [*before, (first, polygon[k], last), *after]
 
 
+@cache
 def _normal(triangle: Triangle) -> tuple[int, int, int]:
     """Cross product of two sides: twice the area, in square half voxels."""
-    a, b, c = (np.array(point) for point in triangle)
-    x, y, z = np.cross(b - a, c - a)
-    return int(x), int(y), int(z)
+    a, b, c = triangle
+    (ux, uy, uz), (vx, vy, vz) = ([q - p for p, q in zip(a, end, strict=True)] for end in (b, c))
+    return uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
 
 
+@cache
 def _plane(triangle: Triangle) -> Plane:
     """Reduced normal and offset of the plane of a triangle, the same for all triangles in it."""
     normal = _normal(triangle)

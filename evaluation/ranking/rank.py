@@ -1,48 +1,40 @@
 """The command `rank`: the scores of one or more runs into one leaderboard.
 
-Writes leaderboard.json (everything), leaderboard.csv and leaderboard.md (one row a team and metric,
-one column a modality) and prints the same as text. Nothing in them depends on when or where the
-command ran: the same scores always give the same bytes.
+Writes rank.json (everything), leaderboard.csv and leaderboard.md and prints the same as text.
+Nothing in them depends on when or where the command ran: the same scores always give the same
+bytes. docs/ranking.md says what the numbers mean.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
-import io
-import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evaluation.dataset import digest_of
 from evaluation.errors import RankError
-from evaluation.ranking.leaderboard import METRICS, Board, Means, Standing, build_boards, complete
-from evaluation.scoring.score_tables import OK, ScoreRow, replace_file, scored_teams
+from evaluation.ranking.groups import read_groups
+from evaluation.ranking.leaderboard import build_boards
+from evaluation.ranking.results import METRICS, RANK_FILE, Ranking, as_json
+from evaluation.ranking.score_matrix import (
+    ScoreMatrix,
+    build_matrix,
+    official_matrix,
+    unscored_cases,
+)
+from evaluation.ranking.tables import as_csv, as_markdown, as_text
+from evaluation.ranking.team_facts import TeamFacts, read_facts
+from evaluation.running.protocol_options import read_protocol
+from evaluation.running.ranking_rules import RankingRules
+from evaluation.scoring.score_tables import ScoreRow, replace_file, scored_teams
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 1
-"""Version of leaderboard.json; goes up when a field changes its meaning."""
-
-SCHEME = "mean of the ranks in dsc, nsd and seconds, each the mean of the modality means"
-
-LEADERBOARD_FILE = "leaderboard.json"
-
-METRIC_TITLES = {"dsc": "DSC", "nsd": "NSD", "seconds": "seconds"}
-
-METRIC_DECIMALS = {"dsc": 4, "nsd": 4, "seconds": 2}
-"""Decimals for people; leaderboard.json and .csv keep all that is stored."""
-
-SHORT_MODALITIES = {
-    "Dermoscopy": "Dermo",
-    "Endoscopy": "Endo",
-    "Mammography": "Mammo",
-    "Microscopy": "Micro",
-    "Ultrasound": "US",
-}
-"""Column titles of the text table where the full name would make it wide."""
+LEADERBOARD_CSV = "leaderboard.csv"
+LEADERBOARD_MD = "leaderboard.md"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,185 +43,149 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "runs", type=Path, nargs="+", metavar="RUN", help="run folder, scored by score"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for leaderboard.* (default: the first RUN)"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help=f"folder for {RANK_FILE} and leaderboard.* (default: the first RUN)",
+    )
+    parser.add_argument(
+        "--groups",
+        type=Path,
+        metavar="CSV",
+        help="patient group of each case: columns group and case (or file)",
+    )
+    parser.add_argument(
+        "--protocol",
+        metavar="NAME_OR_FILE",
+        help="rank by the [ranking] table of this protocol (default: that of the runs)",
     )
 
 
 def execute(args: argparse.Namespace) -> int:
     """Rank the teams, write the three files and print the boards."""
-    print(rank_runs(args.runs, args.out))
+    rules = None
+    if args.protocol is not None:
+        rules = read_protocol(args.protocol).get("ranking", RankingRules())
+    ranking = write_ranking(args.runs, out=args.out, groups=args.groups, rules=rules)
+    for warning in ranking.warnings:
+        logger.warning("rank: %s", warning)
+    print(as_text(dataclasses.replace(ranking, warnings=())))
     return 0
 
 
-def rank_runs(runs: Sequence[Path], out: Path | None = None) -> str:
-    """Write the leaderboard of all teams of some runs and return it as text."""
-    scores, unscored = complete(read_scores(runs))
-    if not any(scores.values()):
-        raise RankError(f"{runs[0]}: expected cases with a truth, found none")
-    for case in unscored:
-        logger.warning("rank: %s has no truth and is left out for every team", case)
-    boards = build_boards(scores)
+def write_ranking(
+    runs: Sequence[Path],
+    *,
+    out: Path | None = None,
+    groups: Path | None = None,
+    rules: RankingRules | None = None,
+) -> Ranking:
+    """Write the ranking of all teams of some runs and return it."""
+    ranking = rank_runs(runs, groups=groups, rules=rules)
     folder = runs[0] if out is None else out
     folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / LEADERBOARD_FILE, as_json(boards, scores, unscored))
-    replace_file(folder / "leaderboard.csv", as_csv(boards))
-    replace_file(folder / "leaderboard.md", as_markdown(boards))
-    return as_text(boards)
+    replace_file(folder / RANK_FILE, as_json(ranking))
+    replace_file(folder / LEADERBOARD_CSV, as_csv(ranking))
+    replace_file(folder / LEADERBOARD_MD, as_markdown(ranking))
+    return ranking
 
 
-def read_scores(runs: Sequence[Path]) -> dict[str, list[ScoreRow]]:
-    """Read the scores of all teams of some runs; a team may stand in one run only."""
-    origin: dict[str, Path] = {}
+def rank_runs(
+    runs: Sequence[Path], *, groups: Path | None = None, rules: RankingRules | None = None
+) -> Ranking:
+    """Rank all teams of some runs, by the rules of their protocol unless others are given."""
+    scores, folders = read_scores(runs)
+    facts = {team: read_facts(folder) for team, folder in folders.items()}
+    chosen = rules or common_rules(facts)
+    known_groups = {} if groups is None else read_groups(groups)
+    matrix = build_matrix(
+        scores,
+        {team: fact.failure for team, fact in facts.items()},
+        known_groups,
+        {team: fact.hardware for team, fact in facts.items()},
+    )
+    grouped = sum(case in known_groups for case in matrix.cases)
+    if groups is not None and not grouped:
+        raise RankError(f"{groups}: expected groups of these cases, found none of them")
+    inputs = {team: fact.scores_sha256 for team, fact in facts.items()}
+    if groups is not None:
+        inputs["groups"] = digest_of(groups)
+    return Ranking(
+        rules=_stored_rules(chosen, facts),
+        metrics=METRICS,
+        teams=matrix.teams,
+        nsd_tolerance=tuple(sorted({row.tolerance for rows in scores.values() for row in rows})),
+        unscored_cases=unscored_cases(scores),
+        grouped_cases=grouped,
+        hardware=_hardware(facts),
+        warnings=tuple(_warnings(matrix, facts, scores)),
+        inputs=inputs,
+        boards=build_boards(matrix, official_matrix(matrix, scores), chosen),
+    )
+
+
+def read_scores(runs: Sequence[Path]) -> tuple[dict[str, list[ScoreRow]], dict[str, Path]]:
+    """Read scores and folders of all teams of some runs, by name; a team is in one run only."""
+    folders: dict[str, Path] = {}
     scores: dict[str, list[ScoreRow]] = {}
     for run in runs:
         for team, rows in scored_teams(run).items():
-            if team in origin:
-                raise RankError(f"{team}: expected in one run, found in {origin[team]} and {run}")
-            origin[team] = run
-            scores[team] = rows
-    return scores
-
-
-def as_json(
-    boards: Sequence[Board], scores: dict[str, list[ScoreRow]], unscored: Sequence[str]
-) -> str:
-    """Everything about the boards, keys in a fixed order."""
-    content: dict[str, Any] = {
-        "schema": SCHEMA,
-        "scheme": SCHEME,
-        "metrics": list(METRICS),
-        "tolerance": sorted({row.tolerance for rows in scores.values() for row in rows}),
-        "teams": sorted(scores),
-        "unscored_cases": list(unscored),
-        "boards": [dataclasses.asdict(board) for board in boards],
-    }
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def read_leaderboard(path: Path) -> tuple[Board, ...]:
-    """Read the boards of a leaderboard.json back."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise RankError(f"{path}: schema must be {SCHEMA}, found {content['schema']}")
-        return tuple(_parse_board(board) for board in content["boards"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RankError(f"{path}: expected a leaderboard written by rank: {error}") from error
-
-
-def as_csv(boards: Sequence[Board]) -> str:
-    """One row for each board, team and metric; a column for every modality of any board."""
-    modalities = sorted({modality for board in boards for modality in board.modalities})
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["schema", "board", "place", "team", "mean_rank", "metric", "rank", "mean", *modalities]
-    )
-    for board in boards:
-        for standing in board.standings:
-            for metric in METRICS:
-                cells = [standing.modalities.get(modality) for modality in modalities]
-                writer.writerow(
-                    [
-                        SCHEMA,
-                        board.name,
-                        standing.place,
-                        standing.team,
-                        standing.mean_rank,
-                        metric,
-                        standing.ranks[metric],
-                        getattr(standing.mean, metric),
-                        *(None if cell is None else getattr(cell, metric) for cell in cells),
-                    ]
+            if team in folders:
+                raise RankError(
+                    f"{team}: expected in one run, found in {folders[team].parent} and {run}"
                 )
-    return text.getvalue()
+            folders[team] = run / team
+            scores[team] = rows
+    return dict(sorted(scores.items())), dict(sorted(folders.items()))
 
 
-def as_markdown(boards: Sequence[Board]) -> str:
-    """The boards as tables for a README or an issue."""
-    parts = []
-    for board in boards:
-        titles = ["place", "team", "metric", "rank", "mean"]
-        titles += [f"{modality} ({count})" for modality, count in board.modalities.items()]
-        lines = [f"## {board.name}: {board.cases} cases", "", _markdown_row(titles)]
-        lines.append(_markdown_row(["---"] * 3 + ["---:"] * (len(titles) - 3)))
-        lines += [_markdown_row(cells) for cells in _rows(board)]
-        parts.append("\n".join([*lines, "", *_failures(board)]).rstrip() + "\n")
-    return "\n".join(parts)
-
-
-def as_text(boards: Sequence[Board]) -> str:
-    """The boards as aligned columns for a terminal."""
-    parts = []
-    for board in boards:
-        titles = ["#", "team", "metric", "rank", "mean"]
-        titles += [SHORT_MODALITIES.get(modality, modality) for modality in board.modalities]
-        counts = ["", "", "cases", "", str(board.cases), *map(str, board.modalities.values())]
-        table = [titles, counts, *_rows(board, repeat=False)]
-        widths = [max(len(row[column]) for row in table) for column in range(len(titles))]
-        lines = [f"{board.name}: cases {board.cases}, modalities {len(board.modalities)}"]
-        for row in table:
-            cells = [
-                cell.ljust(width) if column < 3 else cell.rjust(width)
-                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ]
-            lines.append("  ".join(cells).rstrip())
-        parts.append("\n".join([*lines, *_failures(board)]))
-    return "\n\n".join(parts)
-
-
-def format_value(metric: str, value: float | None) -> str:
-    """Write a mean with the decimals of its metric; a dash for none."""
-    return "-" if value is None else f"{value:.{METRIC_DECIMALS[metric]}f}"
-
-
-def _rows(board: Board, *, repeat: bool = True) -> list[list[str]]:
-    """Cells of a board: three rows a team; without `repeat`, place and name only in the first."""
-    rows = []
-    for standing in board.standings:
-        for metric in METRICS:
-            named = repeat or metric == METRICS[0]
-            means = [standing.mean, *standing.modalities.values()]
-            rows.append(
-                [
-                    str(standing.place) if named else "",
-                    standing.team if named else "",
-                    METRIC_TITLES[metric],
-                    str(standing.ranks[metric]),
-                    *(format_value(metric, getattr(cell, metric)) for cell in means),
-                ]
+def common_rules(facts: Mapping[str, TeamFacts]) -> RankingRules:
+    """Return the rules that all teams were run under; the usual ones where none are stored."""
+    stated = [(team, fact.rules) for team, fact in sorted(facts.items()) if fact.rules is not None]
+    for team, rules in stated:
+        if rules != stated[0][1]:
+            raise RankError(
+                f"expected one [ranking] table, found those of {stated[0][0]} and {team} to "
+                "differ; choose one by --protocol"
             )
-    return rows
+    return stated[0][1] if stated else RankingRules()
 
 
-def _failures(board: Board) -> list[str]:
-    """A line for each team with cases that are not ok."""
-    lines = []
-    for standing in board.standings:
-        failed = {status: n for status, n in standing.statuses.items() if status != OK}
-        if failed:
-            kinds = ", ".join(f"{count} {status}" for status, count in failed.items())
-            lines.append(
-                f"{standing.team}: {sum(failed.values())} of {board.cases} failed: {kinds}"
-            )
-    return lines
+def _stored_rules(rules: RankingRules, facts: Mapping[str, TeamFacts]) -> dict[str, Any]:
+    failure = next(iter(sorted(facts.items())))[1].failure
+    return {**dataclasses.asdict(rules), "failure": dataclasses.asdict(failure)}
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+def _hardware(facts: Mapping[str, TeamFacts]) -> dict[str, tuple[str, ...]]:
+    return {
+        team: tuple(sorted({key for key in fact.hardware.values() if key}))
+        for team, fact in facts.items()
+    }
 
 
-def _parse_board(content: dict[str, Any]) -> Board:
-    standings = [
-        Standing(
-            **{
-                **standing,
-                "mean": Means(**standing["mean"]),
-                "modalities": {
-                    modality: Means(**means) for modality, means in standing["modalities"].items()
-                },
-            }
-        )
-        for standing in content["standings"]
+def _warnings(
+    matrix: ScoreMatrix, facts: Mapping[str, TeamFacts], scores: Mapping[str, Sequence[ScoreRow]]
+) -> list[str]:
+    """Say what a reader of the boards must know."""
+    found = [
+        f"{case} has no truth and is left out for every team" for case in unscored_cases(scores)
     ]
-    return Board(**{**content, "standings": tuple(standings)})
+    untimed = int((matrix.measured.any(axis=0) & ~matrix.timed).sum())
+    if untimed:
+        found.append(
+            f"seconds of {untimed} of {len(matrix.cases)} cases are not compared: "
+            "they were not taken on equal, known hardware for every team"
+        )
+    elif not any(_hardware(facts).values()):
+        found.append("the hardware of no case is recorded: seconds are compared all the same")
+    tolerances = sorted({row.tolerance for rows in scores.values() for row in rows})
+    if len(tolerances) > 1:
+        shown = ", ".join(f"{tolerance:g}" for tolerance in tolerances)
+        found.append(f"the NSD of these teams has different tolerances: {shown}")
+    protocols = sorted({fact.protocol for fact in facts.values()})
+    if len(protocols) > 1:
+        shown = ", ".join(name or "none" for name in protocols)
+        found.append(f"these teams were run under different protocols: {shown}")
+    if len({fact.failure for fact in facts.values()}) > 1:
+        found.append("these teams' failures count as different values")
+    return found

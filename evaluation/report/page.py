@@ -1,37 +1,28 @@
 """The report as one HTML page: sections put together from stored results.
 
 Everything that comes from a file (names, reasons, logs) is escaped, and the page forbids itself any
-network by its content security policy. Without scripts it is complete; scripts only sort and
-filter.
+network by its content security policy. Without scripts leaderboard, figures and tables are there;
+scripts sort, filter, and draw the table of all cases.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 
-from evaluation.ranking.leaderboard import METRICS, Board, Standing
-from evaluation.ranking.rank import METRIC_TITLES, SCHEME, SHORT_MODALITIES, format_value
-from evaluation.report.data import (
-    CONTAINER_RUNNER,
-    PROCESS_RUNNER,
-    ReportData,
-    TeamInfo,
-    status_counts,
-)
-from evaluation.report.figures import metric_plot
+from evaluation.report.all_figures import Figures
+from evaluation.report.case_section import case_section
+from evaluation.report.data import CONTAINER_RUNNER, PROCESS_RUNNER, ReportData
+from evaluation.report.failure_section import failure_section
+from evaluation.report.figure import ASSETS, in_a_row
 from evaluation.report.gallery import gallery
-from evaluation.report.html import colour_class, counted, facts_list, legend, section, table
-from evaluation.report.official import official_section
+from evaluation.report.html import anchor, counted, folded, section
+from evaluation.report.leaderboard_section import leaderboard_section
+from evaluation.report.modality_section import modality_tables
+from evaluation.report.official_section import official_section
 from evaluation.report.pictures import CasePicture
+from evaluation.report.provenance_section import provenance_section
 from evaluation.running.measuring import DRIFT_THRESHOLD
-from evaluation.scoring.score_tables import OK
-
-ASSETS = Path(__file__).parent / "assets"
-
-FAILURES_SHOWN_OPEN = 30
-"""With more failed cases their list starts folded."""
 
 RUNNER_TEXTS = {  # HTML
     CONTAINER_RUNNER: "<b>in containers</b> (Docker Engine), a fresh one for every case",
@@ -42,36 +33,72 @@ RUNNER_TEXTS = {  # HTML
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
-def render(data: ReportData, pictures: Sequence[CasePicture], versions: dict[str, str]) -> str:
+def render(
+    data: ReportData,
+    figures: Figures,
+    pictures: Sequence[CasePicture],
+    facts: dict[str, str],
+    command: str,
+) -> str:
     """Return the whole page."""
-    style = (ASSETS / "style.css").read_text(encoding="utf-8")
-    script = (ASSETS / "script.js").read_text(encoding="utf-8")
-    sections = [
+    contents = _contents(data, figures, pictures, facts, command)
+    shown = {title: content for title, content in contents.items() if content}
+    links = "".join(f'<li><a href="#{anchor(title)}">{title}</a></li>' for title in shown)
+    body = [
+        '<a class="skip" href="#leaderboard">To the leaderboard</a>',
         _head(data),
-        section("Leaderboard", _leaderboard(data)),
-        section("Official script", official_section(data)),
-        section("Failures", _failures(data)),
-        section("By modality", _plots(data)),
-        section("Pictures", gallery(data, pictures)) if pictures else "",
-        section("Cases", _cases(data)),
-        section("Provenance", _provenance(data, versions)),
+        f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n<main>',
+        *(section(title, content) for title, content in shown.items()),
+        "</main>",
     ]
+    style, script = (
+        "".join((ASSETS / name).read_text(encoding="utf-8") for name in names)
+        for names in (("palette.css", "page.css", "figure.css"), ("tables.js", "cases.js"))
+    )
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>Leaderboard of {len(data.teams)} teams</title>\n<style>\n{style}</style>\n"
-        "</head>\n<body>\n"
-        + "\n".join(sections)
+        f"<title>Segmentation leaderboard of {counted(len(data.teams), 'team')}</title>\n"
+        f"<style>\n{style}</style>\n</head>\n<body>\n"
+        + "\n".join(body)
         + f"\n<script>\n{script}</script>\n</body>\n</html>\n"
     )
 
 
+def _contents(
+    data: ReportData,
+    figures: Figures,
+    pictures: Sequence[CasePicture],
+    facts: dict[str, str],
+    command: str,
+) -> dict[str, str]:
+    """Title and content of every section; empty where a run has nothing for it."""
+    overall = f"-{data.boards[0].name.lower()}"
+    firm = [figure for figure in figures.stability if figure.name.endswith(overall)]
+    others = [figure for figure in figures.stability if not figure.name.endswith(overall)]
+    return {
+        "Leaderboard": leaderboard_section(data.ranking),
+        "Failures": failure_section(data.grid),
+        "Accuracy by rank": in_a_row(figures.by_rank),
+        "Accuracy and run time": in_a_row(figures.against_time),
+        "By modality": in_a_row(figures.by_modality) + modality_tables(data.boards),
+        "NSD over tolerance": in_a_row(figures.tolerances),
+        "Comparisons": in_a_row(figures.comparisons),
+        "Ranking stability": in_a_row(firm)
+        + folded("The same for 2D and 3D", in_a_row(others), long=True),
+        "Official script": official_section(data, figures.official),
+        "Timing": in_a_row(figures.timing),
+        "Pictures": gallery(data.grid, pictures) if pictures else "",
+        "Cases": case_section(data.grid),
+        "Provenance": provenance_section(data, facts, command),
+    }
+
+
 def _head(data: ReportData) -> str:
-    modalities = {row.modality for row in data.rows}
-    facts = f"{counted(len(data.teams), 'team')}, {counted(len(data.cases), 'case')}, "
-    facts += counted(len(modalities), "modality", "modalities")
+    facts = f"{counted(len(data.teams), 'team')}, {counted(len(data.grid.cases), 'case')}, "
+    facts += counted(len(data.grid.modalities), "modality", "modalities")
     notes = []
     for runner in data.runners:
         text = RUNNER_TEXTS.get(runner, f"by the runner “{escape(runner)}”")
@@ -84,143 +111,8 @@ def _head(data: ReportData) -> str:
             '<p class="note warn">The machine drifted: the times of the same work spread by '
             f"{100 * data.drift:.0f} %. Read the seconds accordingly.</p>"
         )
-    if data.unscored:
-        names = ", ".join(escape(case) for case in data.unscored)
+    if data.ranking.unscored_cases:
+        names = ", ".join(escape(case) for case in data.ranking.unscored_cases)
         notes.append(f'<p class="note warn">No truth, left out for every team: {names}.</p>')
+    notes += [f'<p class="note warn">{escape(words)}</p>' for words in data.ranking.warnings]
     return f"<header><h1>Segmentation leaderboard</h1><p>{facts}</p>{''.join(notes)}</header>"
-
-
-def _leaderboard(data: ReportData) -> str:
-    text = (
-        f"<p>Order: {escape(SCHEME)}. A failed case scores 0 and has no time. "
-        "Seconds are wall time of a case. Best values are bold.</p>"
-    )
-    order = {team.name: index for index, team in enumerate(data.teams)}
-    return text + "".join(_board(board, order) for board in data.boards)
-
-
-def _board(board: Board, order: dict[str, int]) -> str:
-    heads = ["#", "Team", "Metric", "Rank", "Mean"]
-    heads += [
-        f'<abbr title="{escape(name)}">{escape(SHORT_MODALITIES.get(name, name))}</abbr>'
-        f"<small>{count}</small>"
-        for name, count in board.modalities.items()
-    ]
-    best = {
-        (metric, column): _best(metric, [_cells(each, metric)[column] for each in board.standings])
-        for metric in METRICS
-        for column in range(len(board.modalities) + 1)
-    }
-    body = []
-    for standing in board.standings:
-        for metric in METRICS:
-            lead = ""
-            if metric == METRICS[0]:
-                mark = f'<i class="dot {colour_class(f"t{order[standing.team]}")}"></i>'
-                lead = (
-                    f'<td rowspan="{len(METRICS)}" class="num">{standing.place}</td>'
-                    f'<th rowspan="{len(METRICS)}" scope="rowgroup">{mark}'
-                    f"{escape(standing.team)}</th>"
-                )
-            cells = [
-                f'<td>{METRIC_TITLES[metric]}</td><td class="num">{standing.ranks[metric]}</td>'
-            ]
-            for column, value in enumerate(_cells(standing, metric)):
-                text = format_value(metric, value)
-                strong = value is not None and value == best[metric, column]
-                cells.append(f'<td class="num">{f"<b>{text}</b>" if strong else text}</td>')
-            body.append(f"<tr>{lead}{''.join(cells)}</tr>")
-    title = f"<h3>{escape(board.name)}<small>{counted(board.cases, 'case')}</small></h3>"
-    return title + table(heads, body, "board", board.name)
-
-
-def _cells(standing: Standing, metric: str) -> list[float | None]:
-    return [getattr(means, metric) for means in (standing.mean, *standing.modalities.values())]
-
-
-def _best(metric: str, values: Sequence[float | None]) -> float | None:
-    present = [value for value in values if value is not None]
-    if len(present) < 2:
-        return None
-    return min(present) if metric == "seconds" else max(present)
-
-
-def _failures(data: ReportData) -> str:
-    counts = status_counts(data.rows)
-    statuses = sorted({row.status for row in data.rows}, key=lambda status: (status != OK, status))
-    body = []
-    for team, found in counts.items():
-        cells = "".join(
-            f'<td class="num{"" if found[status] else " zero"}">{found[status]}</td>'
-            for status in statuses
-        )
-        total = sum(found.values())
-        body.append(
-            f'<tr><th scope="row">{escape(team)}</th>{cells}<td class="num">{total}</td></tr>'
-        )
-    parts = [table(["Team", *map(escape, statuses), "all"], body, "failures")]
-    failed = [row for row in data.rows if row.status != OK]
-    if not failed:
-        return parts[0] + "<p>No case failed.</p>"
-    lines = [
-        f"<tr><td>{escape(row.team)}</td><td class=name>{escape(row.case)}</td>"
-        f"<td>{escape(row.status)}</td><td class=reason>{escape(row.reason)}</td></tr>"
-        for row in sorted(failed, key=lambda row: (row.team, row.case))
-    ]
-    state = " open" if len(failed) <= FAILURES_SHOWN_OPEN else ""
-    listing = table(["Team", "Case", "Status", "Reason"], lines, "faults")
-    parts.append(
-        f"<details{state}><summary>Every case not ok: {len(failed)}</summary>{listing}</details>"
-    )
-    return "".join(parts)
-
-
-def _plots(data: ReportData) -> str:
-    teams = [team.name for team in data.teams]
-    figures = "".join(
-        f"<figure><figcaption>{title}</figcaption>{metric_plot(data.rows, teams, metric, title)}"
-        "</figure>"
-        for metric, title in (
-            ("dsc", "DSC"),
-            ("nsd", "NSD, tolerance 2 mm (3D) or 2 pixels (2D)"),
-            ("seconds", "Seconds a case (cases that are ok, logarithmic)"),
-        )
-    )
-    text = "<p>A dot is a case, the upright line the mean of a team in a modality.</p>"
-    return f'{text}{legend(teams)}<div class="plots">{figures}</div>'
-
-
-def _cases(data: ReportData) -> str:
-    titles = ["Case", "Modality", "Dim", "Team", "Status", "DSC", "NSD", "Seconds", "Labels"]
-    titles += ["False labels"]
-    heads = [f'<button type="button">{title}</button>' for title in titles]
-    body = [
-        f'<tr><td class="name">{escape(row.case)}</td><td>{escape(row.modality)}</td>'
-        f'<td class="num">{"" if row.dimensions is None else f"{row.dimensions}D"}</td>'
-        f'<td>{escape(row.team)}</td><td title="{escape(row.reason)}">{escape(row.status)}</td>'
-        f'<td class="num">{format_value("dsc", row.dsc)}</td>'
-        f'<td class="num">{format_value("nsd", row.nsd)}</td>'
-        f'<td class="num">{format_value("seconds", row.wall_s)}</td>'
-        f'<td class="num">{row.labels}</td><td class="num">{row.false_positive_labels}</td></tr>'
-        for row in data.rows
-    ]
-    return (
-        '<p class="filter"><label>Show rows with <input type="search" id="filter" '
-        'placeholder="team, modality, status …"></label> <output id="shown"></output></p>'
-        + table(heads, body, "cases")
-    )
-
-
-def _provenance(data: ReportData, versions: dict[str, str]) -> str:
-    report = {**versions, "leaderboard.json sha256": data.leaderboard_sha256}
-    return facts_list("Report", report) + "".join(_team_facts(team) for team in data.teams)
-
-
-def _team_facts(team: TeamInfo) -> str:
-    facts = {"runner": team.runner, **team.description}
-    if PROCESS_RUNNER in team.runner:
-        facts["limits"] = "of the protocol only the time limit holds for a process; see the top"
-    if team.started:
-        facts["first case started"], facts["last case started"] = team.started
-    facts |= {f"{name} sha256": digest for name, digest in team.digests.items()}
-    return facts_list(team.name, facts)

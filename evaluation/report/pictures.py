@@ -20,10 +20,10 @@ from PIL import Image
 from evaluation.errors import DatasetError, ScoreError
 from evaluation.metrics.instances import Labels
 from evaluation.progress import Progress
-from evaluation.report.data import ReportData, is_scored
+from evaluation.report.drawing import TEAM_COLOURS
+from evaluation.report.grid import ScoreGrid
 from evaluation.running.run_folder import TeamFolder
 from evaluation.scoring.labelmaps import Truth, read_mask, read_truth
-from evaluation.scoring.score_tables import ScoreRow
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,9 @@ IMAGE_SIZE = 384
 
 CONTOUR_SIZE = 640
 """Pixels on the longer side of the grid that contours are drawn on."""
+
+PICTURE_BYTES = 5_000_000
+"""All pictures together: the page stays below 10 MB with the largest challenge in it."""
 
 COLOURS = 128
 """Palette of an embedded colour image: a third of the bytes of true colour, and good to look at."""
@@ -53,6 +56,9 @@ class CasePicture:
 
     case: str
     modality: str
+    dimensions: int
+    role: str
+    """worst, best, median or only case of its kind; empty for one more of the bad ones."""
     width: int
     height: int
     place: str
@@ -64,53 +70,84 @@ class CasePicture:
     team_paths: dict[str, str]
     """By team; a team without a readable mask is absent."""
 
+    @property
+    def size(self) -> int:
+        """Bytes in the page, about."""
+        return len(self.png) + len(self.truth_path) + sum(map(len, self.team_paths.values()))
 
-def draw_cases(data: ReportData, cases: Path, truth: Path, limit: int) -> tuple[CasePicture, ...]:
-    """Draw up to `limit` cases; one that cannot be drawn is left out with a warning."""
-    chosen = choose_cases(data.rows, limit)
-    folders = {team.name: TeamFolder(team.folder) for team in data.teams}
-    pictures = []
+
+def draw_cases(
+    grid: ScoreGrid, folders: Sequence[Path], cases: Path, truth: Path, limit: int
+) -> tuple[CasePicture, ...]:
+    """Draw up to `limit` cases; one that cannot be drawn is left out with a warning.
+
+    `folders` are those of the teams, in the order of the grid. Contours are drawn of as many teams
+    as there are colours, the first ones, and no more pictures than fit into PICTURE_BYTES.
+    """
+    chosen = choose_cases(grid, limit)
+    shown = list(zip(grid.teams, folders, strict=True))[:TEAM_COLOURS]
+    pictures: list[CasePicture] = []
+    size = 0
     with Progress("pictures", len(chosen)) as progress:
-        for row in chosen:
+        for choice in chosen:
+            masks = {team: TeamFolder(folder).mask(choice.case) for team, folder in shown}
             try:
-                masks = {team: folder.mask(row.case) for team, folder in folders.items()}
-                pictures.append(draw_case(row, cases, truth, masks))
+                picture = draw_case(choice, cases, truth, masks)
             except (DatasetError, ScoreError) as error:
                 logger.warning("report: no picture: %s", error)
+            else:
+                size += picture.size
+                if size > PICTURE_BYTES:
+                    logger.warning("report: %d of %d pictures fit", len(pictures), len(chosen))
+                    break
+                pictures.append(picture)
             progress.advance()
-    return tuple(sorted(pictures, key=lambda picture: (picture.modality, picture.case)))
+    return tuple(sorted(pictures, key=lambda p: (p.dimensions, p.modality, p.case)))
 
 
-def choose_cases(rows: Sequence[ScoreRow], limit: int) -> list[ScoreRow]:
-    """Take the worst, the best, the middle and then the next worst of each kind of case in turn.
+@dataclass(frozen=True)
+class Choice:
+    """A case to draw."""
 
-    A kind is a modality in 2D or 3D; cases are compared by the teams' mean DSC. One row a case.
+    case: str
+    modality: str
+    dimensions: int
+    role: str
+    """worst, best, median or only case of its kind; empty for one more of the bad ones."""
+
+
+def choose_cases(grid: ScoreGrid, limit: int) -> list[Choice]:
+    """Take the worst, the best, the median and then the next worst of each kind of case in turn.
+
+    A kind is a modality in 2D or 3D; cases are compared by the teams' mean DSC.
     """
-    dsc: dict[str, list[float]] = {}
-    sample: dict[str, ScoreRow] = {}
-    for row in filter(is_scored, rows):
-        dsc.setdefault(row.case, []).append(row.dsc or 0.0)
-        sample[row.case] = row
-    kinds: dict[tuple[str, int | None], list[str]] = {}
-    for case in sorted(sample, key=lambda name: (sum(dsc[name]) / len(dsc[name]), name)):
-        kinds.setdefault((sample[case].modality, sample[case].dimensions), []).append(case)
+    scored = np.flatnonzero(np.isfinite(grid.dsc).any(axis=0))
+    mean = dict(zip(scored.tolist(), grid.dsc[:, scored].mean(axis=0).tolist(), strict=True))
+    kinds: dict[tuple[str, int], list[int]] = {}
+    for case in sorted(mean, key=lambda index: (mean[index], index)):
+        kind = grid.modalities[grid.modality[case]], int(grid.dimensions[case])
+        kinds.setdefault(kind, []).append(case)
     queues = []
-    for _, names in sorted(kinds.items()):
-        first = dict.fromkeys([names[0], names[-1], names[len(names) // 2], *names])
-        queues.append(list(first))
-    turns = [queue[turn] for turn in range(len(sample)) for queue in queues if turn < len(queue)]
-    return [sample[case] for case in turns[:limit]]
+    for (modality, dimensions), found in sorted(kinds.items()):
+        roles = {found[0]: "worst" if len(found) > 1 else "only case"}
+        roles.setdefault(found[-1], "best")
+        roles.setdefault(found[len(found) // 2], "median")
+        roles |= {case: "" for case in found if case not in roles}
+        queues.append([Choice(grid.cases[c], modality, dimensions, r) for c, r in roles.items()])
+    turns = [queue[turn] for turn in range(len(mean)) for queue in queues if turn < len(queue)]
+    return turns[:limit]
 
 
-def draw_case(row: ScoreRow, cases: Path, truth: Path, masks: dict[str, Path]) -> CasePicture:
+def draw_case(choice: Choice, cases: Path, truth: Path, masks: dict[str, Path]) -> CasePicture:
     """Draw one case; of a volume, the middle one of the slices that hold truth."""
-    labels = read_truth(truth / f"{row.case}.npz", cases / f"{row.case}.npz")
-    image, boxes = _read_case(cases / f"{row.case}.npz")
+    name = f"{choice.case}.npz"
+    labels = read_truth(truth / name, cases / name)
+    image, boxes = _read_case(cases / name)
     level = _middle_slice(labels)
     grid = labels.labels.shape[-2:]
     pixels = image if level is None else image[level]
     if pixels.shape[:2] != grid:
-        raise DatasetError(f"{row.case}: imgs must be {grid} as the truth is, found {image.shape}")
+        raise DatasetError(f"{choice.case}: imgs must be {grid} as the truth, found {image.shape}")
     paths = {}
     for team, path in masks.items():
         try:
@@ -118,8 +155,10 @@ def draw_case(row: ScoreRow, cases: Path, truth: Path, masks: dict[str, Path]) -
         except ScoreError:
             continue
     return CasePicture(
-        case=row.case,
-        modality=row.modality,
+        case=choice.case,
+        modality=choice.modality,
+        dimensions=choice.dimensions,
+        role=choice.role,
         width=grid[1],
         height=grid[0],
         place="" if level is None else f"slice {level + 1} of {len(labels.labels)}",

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from evaluation.errors import UsageError
+from evaluation.running.ranking_rules import RankingRules
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -25,7 +26,7 @@ SMALLEST_MEMORY_BYTES = 6 * MIB
 DEFAULT_NAME = "cvpr24-isolated"
 """The shipped protocol that the defaults below are."""
 
-NOT_RUN_UNDER = ("name", "failure_dsc", "failure_nsd", "failure_time_s")
+NOT_RUN_UNDER = ("name", "failure_dsc", "failure_nsd", "failure_time_s", "ranking")
 """Fields that no container notices: changing them runs nothing again."""
 
 _ABOVE_ZERO = (
@@ -47,7 +48,7 @@ def default_user() -> str:
 
 @dataclass(frozen=True)
 class Protocol:
-    """The conditions of a run; each field is also a flag and a key of a protocol file."""
+    """The conditions of a run; each field but the last is also a flag and a key of a file."""
 
     name: str = DEFAULT_NAME
     command: tuple[str, ...] = ("/bin/bash", "-c", "sh predict.sh")
@@ -90,6 +91,8 @@ class Protocol:
     failure_nsd: float = 0.0
     failure_time_s: float = 3600.0
     """What a failed case counts as: FLARE 2022's values; CVPR 2024 has published none."""
+    ranking: RankingRules = field(default_factory=RankingRules)
+    """The ``[ranking]`` table of a file; it has no flags."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for conditions under which nothing can run."""

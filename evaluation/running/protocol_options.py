@@ -5,6 +5,8 @@ A key of a file is a flag without its dashes, and its value is what the flag wou
     memory = "8g"
     time-limit = 3600
     read-only-root = true
+
+The table ``[ranking]`` has no flags (see `ranking_rules`).
 """
 
 import argparse
@@ -12,12 +14,16 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evaluation.errors import UsageError
 from evaluation.running.protocol import DEFAULT_NAME, GIB, KIB, MIB, Protocol
+from evaluation.running.ranking_rules import parse_rules
+
+RANKING_TABLE = "ranking"
+"""Name of the table of rules in a file, and of its field."""
 
 PROTOCOLS = Path(__file__).parent / "protocols"
 """Folder of the protocols that ship."""
@@ -76,7 +82,7 @@ OPTIONS: dict[str, Option] = {
     "failure_nsd": Option("NSD of a failed case", float, "SCORE"),
     "failure_time_s": Option("seconds that a failed case counts as", float, "SECONDS"),
 }
-"""Every field of Protocol; a test keeps the two equal."""
+"""Every field of Protocol but its table of ranking rules; a test keeps the two equal."""
 
 
 def key_of(field_name: str) -> str:
@@ -99,17 +105,16 @@ def add_protocol_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(shipped_protocols())}, or a TOML file of your own",
     )
     defaults = Protocol()
-    for entry in fields(Protocol):
-        option = OPTIONS[entry.name]
-        usual = _as_typed(getattr(defaults, entry.name), option.parse)
+    for name, option in OPTIONS.items():
+        usual = _as_typed(getattr(defaults, name), option.parse)
         kind: dict[str, Any] = (
             {"action": argparse.BooleanOptionalAction}
             if option.parse is None
             else {"type": option.parse, "metavar": option.metavar}
         )
         group.add_argument(
-            option_of(entry.name),
-            dest=f"protocol_{entry.name}",
+            option_of(name),
+            dest=f"protocol_{name}",
             default=None,
             help=f"{option.help} (usually {usual})".replace("%", "%%"),
             **kind,
@@ -119,10 +124,10 @@ def add_protocol_arguments(parser: argparse.ArgumentParser) -> None:
 def protocol_from(args: argparse.Namespace) -> Protocol:
     """Return the protocol that ``--protocol`` names, with what the flags say put in its place."""
     conditions = read_protocol(args.protocol)
-    for entry in fields(Protocol):
-        given = getattr(args, f"protocol_{entry.name}")
+    for name in OPTIONS:
+        given = getattr(args, f"protocol_{name}")
         if given is not None:
-            conditions[entry.name] = given
+            conditions[name] = given
     return Protocol(**conditions)
 
 
@@ -145,8 +150,11 @@ def read_protocol(name_or_file: str) -> dict[str, Any]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: expected a TOML file, found: {error}") from error
-    keys = {key_of(entry.name): entry.name for entry in fields(Protocol)}
+    keys = {key_of(name): name for name in OPTIONS}
     conditions: dict[str, Any] = {"name": path.stem}
+    if RANKING_TABLE in content:
+        table = content.pop(RANKING_TABLE)
+        conditions[RANKING_TABLE] = parse_rules(table, f"{path}: [{RANKING_TABLE}]")
     for key, value in content.items():
         if key not in keys:
             raise UsageError(f"{path}: expected keys out of {', '.join(keys)}, found {key!r}")

@@ -8,14 +8,13 @@ them are those that the organisers' script gives for the same files.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from evaluation.errors import ScoreError
-from evaluation.metrics.instances import Labels
-from evaluation.metrics.label_scores import TOLERANCE, CaseScore, score_case
+from evaluation.metrics.label_maps import LabelMap, empty_map, map_labels
+from evaluation.metrics.label_scores import TOLERANCE, CaseScore, score_maps
 from evaluation.running.outcomes import Status
 from evaluation.running.records import CaseRecord
 from evaluation.scoring.labelmaps import (
@@ -26,11 +25,19 @@ from evaluation.scoring.labelmaps import (
     read_truth,
 )
 from evaluation.scoring.official import OfficialScore, official_score
-from evaluation.scoring.score_cache import TeamRows, keep_rows, load_rows, result_name
+from evaluation.scoring.score_cache import (
+    TeamRows,
+    digest_or_none,
+    entry_name,
+    keep_rows,
+    load_rows,
+)
 from evaluation.scoring.score_tables import NO_TRUTH, NOT_RUN, OK, LabelRow, ScoreRow
+from evaluation.scoring.truth_cache import keep_truth, load_truth
 
 FAILURE_F1 = 0.0
-"""Instance F1 of a case that failed, which no protocol sets: the worst that it can be."""
+"""Instance F1 of a case that failed, by our choice: the worst that it can be, also where neither
+truth nor mask has an object. No protocol sets it, as no ranking uses it."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +82,19 @@ class CaseRows:
 
 def score_task(task: CaseTask) -> CaseRows:
     """Score one case of every team; the truth is only read if some result is not kept."""
-    names = {team: _result_name(task, team) for team in task.records} if task.cache else {}
-    kept = {team: load_rows(task.cache, name) for team, name in names.items() if task.cache}
-    rows = {team: found for team, found in kept.items() if found is not None}
+    rows: dict[str, TeamRows] = {}
+    names: dict[str, str] = {}
+    truth_name = ""
+    if task.cache:
+        own = [task.truth, task.case_file]  # the organisers' files, which may be links
+        inputs = [digest_or_none(path.resolve()) if path else None for path in own]
+        truth_name = entry_name({}, inputs)
+        names = {team: _result_name(task, team, inputs) for team in task.records}
+        kept = {team: load_rows(task.cache, name) for team, name in names.items()}
+        rows = {team: found for team, found in kept.items() if found is not None}
     if len(rows) < len(task.records):
         try:
-            truth = read_truth(task.truth, task.case_file)
+            truth = _truth(task, truth_name)
         except ScoreError as error:
             faulty = [_row(task, team, NO_TRUTH, str(error), None, None) for team in task.records]
             return CaseRows(tuple(faulty), (), fault=str(error))
@@ -95,7 +109,17 @@ def score_task(task: CaseTask) -> CaseRows:
     )
 
 
-def _result_name(task: CaseTask, team: str) -> str:
+def _truth(task: CaseTask, name: str) -> Truth:
+    """The truth as it was kept, or else read and kept."""
+    truth = load_truth(task.cache, name) if task.cache else None
+    if truth is None:
+        truth = read_truth(task.truth, task.case_file)
+        if task.cache:
+            keep_truth(task.cache, name, truth)
+    return truth
+
+
+def _result_name(task: CaseTask, team: str, inputs: Sequence[str | None]) -> str:
     record = task.records[team]
     facts: dict[str, object] = {
         "team": team,
@@ -106,7 +130,7 @@ def _result_name(task: CaseTask, team: str) -> str:
         "failure": dataclasses.astuple(_failure(task, team)),
         "record": None if record is None else [record.status, record.reason, record.wall_s],
     }
-    return result_name(facts, [task.truth, task.case_file, task.masks[team]])
+    return entry_name(facts, [*inputs, digest_or_none(task.masks[team])])
 
 
 def _failure(task: CaseTask, team: str) -> FailureScores:
@@ -116,8 +140,7 @@ def _failure(task: CaseTask, team: str) -> FailureScores:
 def _score_team(task: CaseTask, team: str, truth: Truth) -> TeamRows:
     verdict = _judge(task, team, truth)
     return _row(task, team, verdict.status, verdict.reason, truth, verdict), tuple(
-        LabelRow(team=team, case=task.case, **dataclasses.asdict(label))
-        for label in verdict.score.labels
+        LabelRow(team=team, case=task.case, **vars(label)) for label in verdict.score.labels
     )
 
 
@@ -145,7 +168,7 @@ def _judge(task: CaseTask, team: str, truth: Truth) -> _Verdict:
         except MaskFault as fault:
             status, reason = fault.status, str(fault)
     if status == OK:
-        score = _score(truth, labels, task.distances)
+        score = _score(truth, map_labels(labels), task.distances)
         return _Verdict(OK, "", score, official_score(task.case, truth, labels, score))
     failed = _failed(truth, _failure(task, team), task.distances)
     try:
@@ -153,14 +176,14 @@ def _judge(task: CaseTask, team: str, truth: Truth) -> _Verdict:
     except MaskFault as fault:
         official = official_score(task.case, truth, None, failed, str(fault))
     else:
-        official = official_score(task.case, truth, found, _score(truth, found, False))
+        official = official_score(task.case, truth, found, _score(truth, map_labels(found), False))
     return _Verdict(status, reason, failed, official)
 
 
-def _score(truth: Truth, labels: Labels, distances: bool) -> CaseScore:
+def _score(truth: Truth, labels: LabelMap, distances: bool) -> CaseScore:
     official_spacing_mm = (1.0, 1.0, 1.0) if truth.labels.ndim == 2 else truth.spacing_mm[::-1]
-    return score_case(
-        truth.labels,
+    return score_maps(
+        truth.map,
         labels,
         truth.spacing_mm,
         official_spacing_mm=official_spacing_mm,
@@ -170,8 +193,7 @@ def _score(truth: Truth, labels: Labels, distances: bool) -> CaseScore:
 
 def _failed(truth: Truth, failure: FailureScores, distances: bool) -> CaseScore:
     """The score of an empty mask, with the failure values also where nothing was to be found."""
-    empty = np.broadcast_to(np.uint8(0), truth.labels.shape)
-    score = _score(truth, empty, distances)
+    score = _score(truth, empty_map(truth.labels.shape), distances)
     instances = dataclasses.replace(score.instances, f1=FAILURE_F1)
     return dataclasses.replace(score, dsc=failure.dsc, nsd=failure.nsd, instances=instances)
 

@@ -2,22 +2,25 @@
 
 Both are read from npz files that may hold anything: nothing is unpickled, and a mask is
 decompressed only after its header has declared the truth's shape and an integer type, so that a
-small file cannot fill the memory.
+small file cannot fill the memory. Organisers who keep their truth as NIfTI need not convert it (see
+`nifti_truth`).
 """
 
 from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from evaluation.dataset import array_headers
 from evaluation.errors import DatasetError, ScoreError
-from evaluation.metrics.instances import Labels
+from evaluation.metrics.label_maps import LabelMap, Labels, map_labels
 from evaluation.running.outcomes import Status
+from evaluation.scoring.nifti_truth import NIFTI_SUFFIXES, read_nifti
 
 MISSING = str(Status.MISSING_OUTPUT)
 UNREADABLE = str(Status.UNREADABLE_OUTPUT)
@@ -47,6 +50,26 @@ class Truth:
     spacing_origin: str
     """Where the spacing comes from: `truth`, `case`, `pixels` (2D) or `assumed` (1 mm, none
     stored)."""
+    known_map: LabelMap | None = field(default=None, repr=False, compare=False)
+    """Of the labels, where it was kept."""
+
+    @cached_property
+    def map(self) -> LabelMap:
+        """Its labels, sizes and boxes, worked out once for all teams."""
+        return self.known_map or map_labels(self.labels)
+
+
+def truth_file(folder: Path, case: str) -> Path:
+    """The truth of a case in a folder: its npz, or else its NIfTI file."""
+    names = [f"{case}{suffix}" for suffix in (".npz", *NIFTI_SUFFIXES)]
+    return next((folder / name for name in names if (folder / name).is_file()), folder / names[0])
+
+
+def truth_cases(folder: Path) -> list[str]:
+    """Cases that a folder has a truth of, by name."""
+    suffixes = (".npz", *NIFTI_SUFFIXES)
+    names = [path.name for path in folder.iterdir() if path.name.endswith(suffixes)]
+    return sorted({name.removesuffix(next(filter(name.endswith, suffixes))) for name in names})
 
 
 def read_truth(path: Path, case_path: Path | None = None) -> Truth:
@@ -54,10 +77,16 @@ def read_truth(path: Path, case_path: Path | None = None) -> Truth:
 
     Files store the spacing as x, y, z and arrays as z, y, x (pre_CT_MR.py writes SimpleITK's
     GetSpacing next to GetArrayFromImage), so it is reversed here; the organisers' script forgets
-    to. Raises ScoreError for a truth that is missing or no label map.
+    to. Where there is no npz but a NIfTI file of the same name, that is the truth. Raises
+    ScoreError for a truth that is missing or no label map.
     """
     if not path.is_file():
+        path = truth_file(path.parent, path.stem)
+    if not path.is_file():
         raise ScoreError(f"{path}: expected the truth of a case, found no such file")
+    if path.name.endswith(NIFTI_SUFFIXES):
+        labels, spacing_mm = read_nifti(path, case_path)
+        return Truth(labels, spacing_mm, "truth" if labels.ndim == 3 else "pixels")
     try:
         shape, dtype = _declared(path, "gts")
         if len(shape) not in (2, 3) or dtype.kind not in "biu":
@@ -65,7 +94,7 @@ def read_truth(path: Path, case_path: Path | None = None) -> Truth:
                 f"{path}: gts must be integer and (H, W) or (D, H, W), found {dtype} {shape}"
             )
         labels = _read(path, "gts")
-        if labels.size and labels.min() < 0:
+        if _has_negative(labels):
             raise ScoreError(f"{path}: gts must be 0 or above, found {labels.min()}")
         spacing_mm, origin = _spacing(path, case_path, len(shape))
     except (DatasetError, *_READ_FAULTS) as error:
@@ -93,7 +122,7 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> Labels:
         labels = _read(path, "segs")
     except _READ_FAULTS as error:
         raise MaskFault(UNREADABLE, f"{path.name}: segs cannot be read: {error}") from error
-    if labels.size and labels.min() < 0:
+    if _has_negative(labels):
         raise MaskFault(
             WRONG_TYPE, f"{path.name}: segs must be 0 or above, found {int(labels.min())}"
         )
@@ -138,6 +167,10 @@ def _read(path: Path, key: str) -> Labels:
     with np.load(path, allow_pickle=False) as archive:
         labels: Labels = archive[key]
     return labels.astype(np.uint8) if labels.dtype.kind == "b" else labels
+
+
+def _has_negative(labels: Labels) -> bool:
+    return labels.dtype.kind == "i" and labels.size > 0 and bool(labels.min() < 0)
 
 
 def _spacing(path: Path, case_path: Path | None, dimensions: int) -> tuple[tuple[float, ...], str]:

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from evaluation.metrics.instances import Labels
+from evaluation.metrics.label_maps import Labels
 from evaluation.metrics.label_scores import CaseScore
 from evaluation.scoring.labelmaps import Truth
 from evaluation.scoring.score_tables import ScoreRow

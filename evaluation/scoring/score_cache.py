@@ -8,10 +8,10 @@ cannot be read is computed again.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from evaluation import __version__
@@ -24,13 +24,16 @@ CACHE_FOLDER = ".scores"
 TeamRows = tuple[ScoreRow, tuple[LabelRow, ...]]
 
 
-def result_name(facts: dict[str, object], files: list[Path | None]) -> str:
-    """Digest of what a result depends on: plain facts, and the content of files that may lack."""
-    parts: dict[str, object] = {"version": __version__, "schema": SCHEMA, "facts": facts}
-    parts["files"] = [
-        digest_of(path) if path is not None and path.is_file() and not path.is_symlink() else None
-        for path in files
-    ]
+def digest_or_none(path: Path | None) -> str | None:
+    """Digest of a file that may lack; links are never followed to what they name."""
+    if path is None or not path.is_file() or path.is_symlink():
+        return None
+    return digest_of(path)
+
+
+def entry_name(facts: dict[str, object], digests: Sequence[str | None]) -> str:
+    """Name of what depends on plain facts, on the content of files and on this version."""
+    parts = {"version": __version__, "schema": SCHEMA, "facts": facts, "files": list(digests)}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -48,11 +51,11 @@ def keep_rows(folder: Path, name: str, rows: TeamRows) -> None:
     """Keep a result; a full disk only means that it is computed again."""
     place = _place(folder, name)
     temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-    labels = [dataclasses.asdict(label) for label in rows[1]]
-    content = {"score": dataclasses.asdict(rows[0]), "labels": labels}
+    content = {"score": vars(rows[0]), "labels": [vars(label) for label in rows[1]]}
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content), encoding="utf-8")
+        if not place.parent.is_dir():
+            place.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(json.dumps(content).encode())
         os.replace(temporary, place)
     except OSError:
         temporary.unlink(missing_ok=True)

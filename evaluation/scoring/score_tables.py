@@ -10,12 +10,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import operator
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from evaluation.errors import ScoreError
+from evaluation.metrics.label_scores import LabelScore
 
 SCHEMA = 2
 """Version of both tables, in their first column; raised whenever a column changes its meaning."""
@@ -74,30 +76,17 @@ class ScoreRow:
 
 
 @dataclasses.dataclass(frozen=True)
-class LabelRow:
-    """One label of the truth of one case of one team; a row of labels.csv.
-
-    Voxels are pixels in 2D; surfaces are contour lengths in pixels (2D) or areas in mm^2 (3D).
-    """
-
+class _CaseOfTeam:
     team: str
     case: str
-    label: int
-    dsc: float
-    nsd: float
-    truth_voxels: int
-    predicted_voxels: int
-    overlap_voxels: int
-    truth_surface: float
-    predicted_surface: float
-    truth_surface_within: float
-    predicted_surface_within: float
-    iou: float
-    hd95: float | None
-    assd: float | None
-    """None unless score was asked for distances; infinite when one of the masks is empty."""
-    nsd_official: float | None
-    """Before the script's gate and rounding: a slab in 2D, the stored spacing order in 3D."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelRow(LabelScore, _CaseOfTeam):
+    """One label of the truth of one case of one team; a row of labels.csv.
+
+    Its columns are `team` and `case`, then the fields of LabelScore, which say what they are.
+    """
 
 
 Row = TypeVar("Row", bound=ScoreRow | LabelRow)
@@ -107,9 +96,10 @@ def write_table(path: Path, kind: type[Row], rows: Iterable[Row]) -> None:
     """Write a table whole, or leave the old file as it was; None is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["schema", *_columns(kind)])
-    for row in rows:
-        writer.writerow([SCHEMA, *dataclasses.astuple(row)])
+    columns = _columns(kind)
+    writer.writerow(["schema", *columns])
+    values = operator.attrgetter(*columns)
+    writer.writerows([SCHEMA, *values(row)] for row in rows)
     replace_file(path, text.getvalue())
 
 

@@ -28,6 +28,7 @@ from evaluation.progress import Progress
 from evaluation.running.records import last_records, read_records
 from evaluation.running.run_folder import TeamFolder
 from evaluation.scoring.case_scores import CaseRows, CaseTask, FailureScores, score_task
+from evaluation.scoring.labelmaps import truth_cases, truth_file
 from evaluation.scoring.score_cache import CACHE_FOLDER
 from evaluation.scoring.score_tables import (
     LABELS_FILE,
@@ -52,11 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="CSV", help="with --segs: table to write, labels beside it"
     )
     parser.add_argument(
-        "--truth", type=Path, required=True, metavar="DIR", help="folder of <case>.npz with gts"
-    )
+        "--truth", type=Path, required=True, metavar="DIR",
+        help="folder of <case>.npz with gts, or of <case>.nii.gz",
+    )  # fmt: skip
     parser.add_argument(
-        "--cases", type=Path, metavar="DIR", help="input folder, for spacings that the truth lacks"
-    )
+        "--cases", type=Path, metavar="DIR",
+        help="input folder, for spacings that the truth lacks and to check NIfTI truths",
+    )  # fmt: skip
     parser.add_argument(
         "--distances", action="store_true", help="HD95 and ASSD of every label too, which is slower"
     )
@@ -120,16 +123,16 @@ def score_folder(
     _check(truth, workers)
     if not segs.is_dir():
         raise ScoreError(f"{segs}: expected a folder of masks, found no such folder")
-    names = sorted(path.stem for path in truth.glob("*.npz"))
+    names = truth_cases(truth)
     if not names:
-        raise ScoreError(f"{truth}: expected truths (*.npz), found none")
+        raise ScoreError(f"{truth}: expected truths (*.npz, *.nii.gz, *.nii), found none")
     team = segs.resolve().name
     tasks = [
         CaseTask(
             case=name,
             modality=modality_of(name),
             dimensions=None,
-            truth=truth / f"{name}.npz",
+            truth=truth_file(truth, name),
             case_file=None if cases is None else cases / f"{name}.npz",
             records={team: None},
             masks={team: segs / f"{name}.npz"},
@@ -182,7 +185,7 @@ def plan(
             case=name,
             modality=seen[name].modality,
             dimensions=seen[name].dimensions,
-            truth=truth / f"{name}.npz",
+            truth=truth_file(truth, name),
             case_file=None if cases is None else cases / f"{name}.npz",
             records={team: records.get(name) for team, records in teams.items()},
             masks={team: folders[team].mask(name) for team in teams},

@@ -33,7 +33,7 @@ def test_all_goes_from_cases_to_the_report(
     # ones everywhere: DSC 1 where the truth is that, 2*32/(32+72) where it is 32 of 72 pixels
     assert "1.0000" in printed and "0.6154" in printed
     assert str(out / "report.html") in printed
-    for name in ("a/scores.csv", "b/scores.csv", "leaderboard.json", "report.html"):
+    for name in ("a/scores.csv", "b/scores.csv", "rank.json", "leaderboard.csv", "report.html"):
         assert (out / name).stat().st_size > 0
 
 
@@ -42,7 +42,9 @@ def test_later_stages_get_what_their_own_commands_would(name: str) -> None:
     words = ["--team", "a=x", "--cases", "c", "--out", "r", "--truth", "t"]
     everything = build_parser("all").parse_args(["all", *words])
     given = vars(pipeline.stage_arguments(COMMANDS[name][0], everything))
-    shared = [] if name == "rank" else ["--truth", "t", "--cases", "c"]
+    shared = ["--truth", "t", "--cases", "c"]
+    if name == "rank":  # by the rules of the protocol that the run is made under
+        shared = ["--protocol", everything.protocol]
     expected = vars(build_parser(name).parse_args([name, "r", *shared]))
     assert given == {key: expected[key] for key in set(expected) - {"command", "execute"}}
 

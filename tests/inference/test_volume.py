@@ -64,6 +64,51 @@ def test_a_model_may_want_the_given_box_every_time(bright, fake_engine):
     assert fake_engine.boxes_asked == [(3, 2, 13, 14)] * 3
 
 
+def test_a_slice_may_be_asked_for_with_and_without_its_prior_and_the_logits_are_averaged(bright):
+    class Doubtful(FakeEngine):
+        """Sure of the object (+1) where a prior says so, sure of the contrary where none does."""
+
+        def __init__(self, without: float) -> None:
+            super().__init__()
+            self.without = without
+
+        def decode(self, inputs):
+            super().decode(inputs)
+            prior = inputs["crops"][:, 3]
+            middle = inputs["context"][0, 1] == 0
+            told = prior.any() or middle
+            return np.where(told, 1.0, self.without) * np.ones_like(prior)
+
+    def volume_marked(without, views):
+        segmenter = bright(volume=VolumeRule(box="given", views=views), region=REGION)
+        engine = Doubtful(without)
+        segmenter.model().__dict__["decoder"] = FakeGraphOf(engine.decode)
+        labels = segmenter.segment_volume(tube(0, 8, 4, 5, 9, 10), [[4, 5, 2, 9, 10, 4]])
+        return [z for z in range(9) if labels[z].any()], len(engine.questions)
+
+    assert volume_marked(-0.5, "both") == ([2, 3, 4], 5)  # (1 - 0.5) / 2 > 0; no prior at z = 3
+    assert volume_marked(-3.0, "with-prior") == ([2, 3, 4], 3)
+    assert volume_marked(-3.0, "both")[0] == [3]  # (1 - 3) / 2 < 0
+
+
+class FakeGraphOf:
+    """A graph that is a function."""
+
+    def __init__(self, function):
+        self.run = function
+
+
+def test_an_ellipsoid_prior_cuts_the_corners_most_at_the_ends(bright):
+    segmenter = bright(volume=VolumeRule(box="given", ellipsoid_prior=1000.0), region=REGION)
+    labels = segmenter.segment_volume(np.full((9, 16, 16), 200, np.uint8), [[2, 2, 0, 13, 13, 8]])
+    areas = [int((labels[z] > 0).sum()) for z in range(9)]
+    assert areas == areas[::-1] and areas[4] > areas[2] > areas[0] > 0
+    # z = 0: depth 8/9, so u^2 + v^2 < 1 - 64/81 = 17/81, over a half side of 6: radius 2.75 pixels
+    centres = np.arange(16) + 0.5 - 8
+    disc = centres[:, None] ** 2 + centres**2 < 36 * 17 / 81
+    assert np.array_equal(labels[0] > 0, disc)
+
+
 def test_a_tracked_box_grows_inside_the_given_one(bright, fake_engine):
     segmenter = bright(volume=VolumeRule(box_growth=2.0))
     segmenter.segment_volume(tube(0, 8, 6, 5, 9, 10), [[5, 2, 2, 12, 13, 3]])

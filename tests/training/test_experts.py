@@ -76,7 +76,7 @@ def general(full_store, tmp_path_factory):
     weights = PromptedSegmenter(network).state_dict()
     torch.save({"average": weights, "step": 1}, folder / "last.pt")
     write_config(replace(TUNING, model=network), folder / "config.toml")
-    export = ExportConfig(round_modalities=("CT",), tolerance=1e-2)
+    export = ExportConfig(ellipse_priors={"CT": 3.0}, tolerance=1e-2)
     write_bundle(weights, network, folder / "bundle", export)
     return folder
 
@@ -105,8 +105,11 @@ def test_experts_are_trained_judged_and_composed(general, full_store, tmp_path, 
     assert [(v.modality, v.kept) for v in verdicts] == [("CT", True), ("Ultrasound", False)]
     bundle = read_bundle(out)
     bundle.verify()
-    assert bundle.routing["CT"] == "volumes-round" and "Ultrasound" not in bundle.routing
-    expert, before = bundle.models["volumes-round"], read_bundle(general / "bundle").models["round"]
+    assert bundle.routing["CT"] == "volumes-ellipse-3" and "Ultrasound" not in bundle.routing
+    expert, before = (
+        bundle.models["volumes-ellipse-3"],
+        read_bundle(general / "bundle").models["ellipse-3"],
+    )
     assert replace(expert, encoder="", decoder="") == replace(before, encoder="", decoder="")
     assert expert.decoder == "volumes-decoder.onnx" != before.decoder
     assert expert.encoder == before.encoder == "encoder.onnx"  # kept, so stored once

@@ -36,12 +36,12 @@ def test_a_scorer_that_is_right_passes(truth: Path, caplog: pytest.LogCaptureFix
 def test_a_scorer_that_errs_is_named_with_the_case(
     truth: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    right = case_scores.score_case
+    right = case_scores.score_maps
 
     def errs(truth: Any, predicted: Any, *words: Any, **options: Any) -> Any:
         return right(predicted, predicted, *words, **options)
 
-    monkeypatch.setattr(case_scores, "score_case", errs)
+    monkeypatch.setattr(case_scores, "score_maps", errs)
     assert main(["selftest", "--truth", str(truth)]) == 1
     assert "empty, 2DBox_US_one: expected DSC 0, NSD 0, found DSC 1.0" in caplog.text
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from evaluation.metrics import dice, score_case, surface_dice
-from evaluation.metrics.label_boxes import label_boxes
 from tests.evaluation.builders import disk
 
 SPACINGS = st.sampled_from([0.5, 0.8, 1.0, 2.5, 5.0])
@@ -198,28 +197,8 @@ def test_a_truth_without_labels_agrees_only_with_an_empty_prediction():
     assert score.false_positive_labels == (1,)
 
 
-def test_boxes_of_sparse_and_dense_numberings_are_the_same():
-    dense = np.array([[0, 1, 1], [3, 0, 1]])
-    sparse = np.where(dense == 3, 10**9, dense)
-    boxes = label_boxes(dense)
-    assert boxes == {1: (slice(0, 2), slice(1, 3)), 3: (slice(1, 2), slice(0, 1))}
-    assert label_boxes(sparse) == {1: boxes[1], 10**9: boxes[3]}
-    assert label_boxes(np.zeros((0, 4), np.uint8)) == {}
-
-
 def test_shapes_that_differ_are_refused():
     with pytest.raises(ValueError, match=r"one shape, found \(2, 2\) and \(2, 3\)"):
         dice(np.zeros((2, 2), bool), np.zeros((2, 3), bool))
     with pytest.raises(ValueError, match=r"one shape, found \(2, 2\) and \(2, 3\)"):
         score_case(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), (1, 1))
-
-
-@settings(deadline=None)
-@given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=3, max_dims=3, max_side=6)))
-def test_boxes_of_a_volume_are_those_of_each_label_alone(volume):
-    volume %= 5
-    expected = {}
-    for label in np.unique(volume[volume > 0]).tolist():
-        places = np.nonzero(volume == label)
-        expected[label] = tuple(slice(int(p.min()), int(p.max()) + 1) for p in places)
-    assert label_boxes(volume) == expected

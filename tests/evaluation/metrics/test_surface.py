@@ -12,14 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from evaluation.metrics import surface
-from evaluation.metrics.surface import (
-    nearest_distances,
-    neighbour_codes,
-    overlap_surfaces,
-    surface_points,
-    union_box,
-)
+from evaluation.metrics import label_surfaces
+from evaluation.metrics.label_surfaces import overlap_surfaces
+from evaluation.metrics.nearest import nearest_distances
+from evaluation.metrics.surface import neighbour_codes, surface_points, union_box
 from evaluation.metrics.surfels import element_sizes
 from tests.evaluation.builders import disk, random_mask
 
@@ -116,7 +112,7 @@ def test_sizes_do_not_depend_on_how_the_neighbourhood_is_turned(spacing_mm):
 def test_a_single_pixel_has_four_corner_points():
     codes = neighbour_codes(np.ones((1, 1), bool))
     np.testing.assert_array_equal(codes, [[0b1000, 0b0010], [0b0100, 0b0001]])
-    assert surface_points(codes).all()
+    assert surface_points(codes, 2).all()
 
 
 def test_contour_of_a_square_is_its_sides_with_cut_corners():
@@ -170,10 +166,10 @@ def test_shapes_and_spacings_that_do_not_fit_are_refused():
         element_sizes((1,))
 
 
-@pytest.mark.parametrize("lookups", [0, math.inf], ids=["transform", "lookup"])
+@pytest.mark.parametrize("grows", [False, True], ids=["transform", "growth"])
 @pytest.mark.parametrize("seed", range(30))
-def test_surface_dice_is_that_of_all_pairs(seed, lookups, monkeypatch):
-    monkeypatch.setattr(surface, "_LOOKUPS_PER_POINT_OF_GRID", lookups)
+def test_surface_dice_is_that_of_all_pairs(seed, grows, monkeypatch):
+    monkeypatch.setattr(label_surfaces, "can_grow", lambda *_: grows)
     rng = np.random.default_rng(seed)
     dims = 2 + seed % 2
     shape = tuple(rng.integers(1, 6 if dims == 3 else 9, dims))

@@ -1,4 +1,4 @@
-"""The command `rank`: means, ranks and ties worked out by hand."""
+"""The command `rank`: files, rules, failures, hardware, and the same bytes again."""
 
 from __future__ import annotations
 
@@ -6,120 +6,29 @@ import csv
 import json
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import stats
 
 from evaluation.__main__ import main
 from evaluation.errors import RankError
-from evaluation.ranking.leaderboard import Means, build_boards, complete, shared_ranks
-from evaluation.ranking.rank import rank_runs, read_leaderboard
-from tests.evaluation.builders import score_row, write_scores
+from evaluation.ranking.groups import read_groups
+from evaluation.ranking.rank import rank_runs, write_ranking
+from evaluation.ranking.results import read_ranking
+from evaluation.running.ranking_rules import SCHEMES, RankingRules
+from tests.evaluation.builders import add_result, describe_team, score_row, write_scores
+
+QUICK = {"bootstraps": 40}
 
 
-def board_of(*rows, name="overall"):
-    teams = {}
-    for row in rows:
-        teams.setdefault(row.team, []).append(row)
-    completed, _ = complete(teams)
-    return next(board for board in build_boards(completed) if board.name == name)
+def places_of(ranking, board="overall"):
+    found = next(each for each in ranking.boards if each.name == board)
+    return [(each.team, each.place) for each in found.schemes[0].standings]
 
 
-def standings_of(*rows, name="overall"):
-    return {standing.team: standing for standing in board_of(*rows, name=name).standings}
+def result_of(ranking, team, board="overall"):
+    found = next(each for each in ranking.boards if each.name == board)
+    return next(each for each in found.teams if each.team == team)
 
 
-def test_the_mean_weighs_modalities_and_not_cases():
-    """Three CT cases at 1.0, 0.8, 0.6 and one PET case at 0.2: (0.8 + 0.2) / 2."""
-    rows = [score_row("a", f"ct{k}", dsc) for k, dsc in enumerate((1.0, 0.8, 0.6))]
-    rows.append(score_row("a", "pet", 0.2, modality="PET", wall_s=5.0))
-    standing = standings_of(*rows)["a"]
-    assert standing.modalities["CT"] == Means(dsc=0.8, nsd=0.8, seconds=1.0)
-    assert standing.mean == Means(dsc=0.5, nsd=0.5, seconds=3.0)
-
-
-def test_order_is_by_the_mean_of_three_ranks():
-    """a: ranks 1, 2, 3; b: 2, 1, 1; c: 3, 3, 2."""
-    rows = [
-        score_row("a", "x", 0.9, nsd=0.7, wall_s=9.0),
-        score_row("b", "x", 0.8, nsd=0.8, wall_s=1.0),
-        score_row("c", "x", 0.7, nsd=0.6, wall_s=2.0),
-    ]
-    standings = board_of(*rows).standings
-    assert [(s.team, s.place) for s in standings] == [("b", 1), ("a", 2), ("c", 3)]
-    assert standings[0].ranks == {"dsc": 2, "nsd": 1, "seconds": 1}
-    assert standings[0].mean_rank == pytest.approx(4 / 3, abs=1e-6)
-
-
-def test_teams_with_equal_results_share_a_place_and_the_next_place_is_empty():
-    rows = [score_row(team, "x", dsc) for team, dsc in (("b", 0.9), ("a", 0.9), ("c", 0.1))]
-    assert [(s.team, s.place) for s in board_of(*rows).standings] == [("a", 1), ("b", 1), ("c", 3)]
-
-
-def test_noise_in_the_last_digits_breaks_no_tie():
-    rows = [score_row("a", "x", 0.1 + 0.2), score_row("b", "x", 0.3)]
-    assert [s.place for s in board_of(*rows).standings] == [1, 1]
-
-
-def test_only_cases_that_are_ok_have_a_time():
-    rows = [
-        score_row("a", "x", 1.0, wall_s=4.0),
-        score_row("a", "y", 0.0, status="crash", wall_s=0.01),
-    ]
-    standing = standings_of(*rows)["a"]
-    assert standing.mean == Means(dsc=0.5, nsd=0.5, seconds=4.0)
-    assert standing.statuses == {"crash": 1, "ok": 1}
-
-
-def test_a_team_that_never_finishes_a_case_ranks_last_in_seconds():
-    rows = [
-        score_row("slow", "x", wall_s=1000.0),
-        score_row("dead", "x", 0.0, status="time-out", wall_s=60.0),
-    ]
-    standings = standings_of(*rows)
-    assert standings["dead"].mean.seconds is None
-    assert (standings["slow"].ranks["seconds"], standings["dead"].ranks["seconds"]) == (1, 2)
-
-
-def test_a_case_without_truth_is_left_out_for_every_team():
-    rows = [
-        score_row("a", "x", 0.5),
-        score_row("a", "y", None, nsd=None, status="no truth"),
-        score_row("b", "x", 0.5),
-        score_row("b", "y", 1.0),
-    ]
-    board = board_of(*rows)
-    assert board.cases == 1
-    assert [s.mean.dsc for s in board.standings] == [0.5, 0.5]
-
-
-def test_two_and_three_dimensions_have_boards_of_their_own():
-    rows = [
-        score_row("a", "x", 0.9, dimensions=2),
-        score_row("a", "y", 0.5, dimensions=3),
-        score_row("a", "z", 0.1, dimensions=3, modality="MR"),
-    ]
-    assert standings_of(*rows, name="2D")["a"].mean.dsc == 0.9
-    assert standings_of(*rows, name="3D")["a"].mean.dsc == pytest.approx(0.3)
-    # CT pools its 2D and 3D cases: (0.7 + 0.1) / 2
-    assert standings_of(*rows)["a"].mean.dsc == pytest.approx(0.4)
-
-
-def test_a_board_without_cases_is_left_out():
-    completed, _ = complete({"a": [score_row("a", "x")]})
-    assert [board.name for board in build_boards(completed)] == ["overall", "2D"]
-
-
-@settings(deadline=None)
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=8))
-def test_shared_ranks_are_those_of_scipy(values):
-    expected = stats.rankdata(values, method="min").tolist()
-    assert shared_ranks(values, higher_is_better=False) == expected
-    assert shared_ranks([-value for value in values], higher_is_better=True) == expected
-
-
-def test_files_and_text_tell_the_same_and_are_the_same_bytes_again(tmp_path, capsys):
-    run = tmp_path / "run"
+def two_teams(run):
     write_scores(
         run,
         score_row("first", "x", 0.91234),
@@ -127,43 +36,174 @@ def test_files_and_text_tell_the_same_and_are_the_same_bytes_again(tmp_path, cap
         score_row("second", "x", 0.0, status="crash"),
         score_row("second", "y", 0.7, dimensions=3, modality="Ultrasound"),
     )
+
+
+def test_files_and_text_tell_the_same_and_are_the_same_bytes_again(tmp_path, capsys):
+    run = tmp_path / "run"
+    two_teams(run)
     assert main(["rank", str(run)]) == 0
     printed = capsys.readouterr().out
-    assert "overall: cases 2, modalities 2" in printed
-    assert "0.9123" in printed
+    assert "overall: cases 2, modalities 2, rank-then-average" in printed
     assert "second: 1 of 2 failed: 1 crash" in printed
-    files = [run / f"leaderboard.{kind}" for kind in ("json", "csv", "md")]
+    files = [run / name for name in ("rank.json", "leaderboard.csv", "leaderboard.md")]
     first = [path.read_bytes() for path in files]
 
     content = json.loads(first[0])
     assert [board["name"] for board in content["boards"]] == ["overall", "2D", "3D"]
+    assert content["schema"] == 1
     with (run / "leaderboard.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == 3 * 2 * 3  # boards, teams, metrics
-    assert rows[0]["CT"] == "0.91234"
-    assert "| 1 | first | DSC | 1 |" in first[2].decode()
+    assert len(rows) == 3 * 3 * 2  # boards, schemes, teams
+    assert (rows[0]["team"], rows[0]["place"], rows[0]["dsc_CT"]) == ("first", "1", "0.91234")
+    assert (rows[1]["failed"], rows[1]["cases"], rows[1]["dsc_CT"]) == ("1", "2", "0.0")
+    assert "| 1 | 1 | first |" in first[2].decode()
 
-    assert rank_runs([run], tmp_path / "elsewhere") == printed.rstrip("\n")
+    assert main(["rank", str(run), "--out", str(tmp_path / "elsewhere")]) == 0
     assert [(tmp_path / "elsewhere" / path.name).read_bytes() for path in files] == first
 
 
-def test_a_leaderboard_reads_back_as_it_was_written(tmp_path):
-    rows = [score_row("a", "x", 1 / 3), score_row("b", "x", 0.0, status="crash", wall_s=None)]
-    write_scores(tmp_path, *rows)
-    rank_runs([tmp_path])
-    completed, _ = complete({"a": rows[:1], "b": rows[1:]})
-    assert read_leaderboard(tmp_path / "leaderboard.json") == build_boards(completed)
+def test_a_ranking_reads_back_as_it_was_written(tmp_path):
+    two_teams(tmp_path)
+    assert write_ranking([tmp_path]) == read_ranking(tmp_path / "rank.json")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 99}', '{"schema": 1, "boards": []}'])
+def test_a_file_that_is_no_ranking_is_refused(tmp_path, text):
+    (tmp_path / "rank.json").write_text(text)
+    with pytest.raises(RankError, match="expected a file written by rank|schema must be 1"):
+        read_ranking(tmp_path / "rank.json")
+
+
+def test_a_team_that_never_finishes_a_case_ranks_last_in_seconds(tmp_path):
+    write_scores(
+        tmp_path,
+        score_row("slow", "x", wall_s=1000.0),
+        score_row("dead", "x", 1.0, status="time-out", wall_s=60.0),
+    )
+    ranking = rank_runs([tmp_path], rules=RankingRules(**QUICK))
+    assert result_of(ranking, "dead").mean.seconds is None
+    assert result_of(ranking, "dead").mean.dsc == 0.0
+    standings = {each.team: each for each in ranking.boards[0].schemes[0].standings}
+    assert standings["slow"].metric_scores.seconds == 1.0
+    assert standings["dead"].metric_scores.seconds == 2.0
+
+
+def test_a_case_without_truth_is_left_out_for_every_team(tmp_path):
+    write_scores(
+        tmp_path,
+        score_row("a", "x", 0.5),
+        score_row("a", "y", None, nsd=None, status="no truth"),
+        score_row("b", "x", 0.5),
+        score_row("b", "y", 1.0),
+    )
+    ranking = rank_runs([tmp_path], rules=RankingRules(**QUICK))
+    assert ranking.boards[0].cases == 1
+    assert ranking.unscored_cases == ("y",)
+    assert places_of(ranking) == [("a", 1), ("b", 1)]
+    assert "y has no truth" in ranking.warnings[0]
 
 
 def test_runs_are_ranked_together_and_a_case_of_one_run_counts_against_the_others(tmp_path):
     write_scores(tmp_path / "one", score_row("a", "x"), score_row("a", "y"))
     write_scores(tmp_path / "two", score_row("b", "x"))
-    rank_runs([tmp_path / "one", tmp_path / "two"])
-    board = read_leaderboard(tmp_path / "one" / "leaderboard.json")[0]
-    assert [(s.team, s.mean.dsc, s.statuses) for s in board.standings] == [
-        ("a", 1.0, {"ok": 2}),
-        ("b", 0.5, {"not run": 1, "ok": 1}),
-    ]
+    ranking = rank_runs([tmp_path / "one", tmp_path / "two"], rules=RankingRules(**QUICK))
+    assert result_of(ranking, "a").statuses == {"ok": 2}
+    assert result_of(ranking, "b").statuses == {"not run": 1, "ok": 1}
+    assert result_of(ranking, "b").mean.dsc == 0.5
+
+
+def described(run, team, ranking=None, **more):
+    protocol = {"name": "made up", **more}
+    if ranking is not None:
+        protocol["ranking"] = ranking
+    (run / team).mkdir(parents=True, exist_ok=True)
+    describe_team(run, team, protocol=protocol)
+
+
+def test_rules_and_failure_values_are_the_protocols(tmp_path):
+    rules = {"scheme": "aggregate-then-rank", "bootstraps": 7, "weights": {"seconds": 0}}
+    for team in "ab":
+        described(tmp_path, team, rules, failure_dsc=0.25, failure_nsd=0.5, failure_time_s=99)
+    write_scores(tmp_path, score_row("a", "x"), score_row("b", "x", 0.0, status="crash"))
+    ranking = rank_runs([tmp_path])
+    assert ranking.rules["failure"] == {"dsc": 0.25, "nsd": 0.5, "seconds": 99.0}
+    assert ranking.rules["weights"] == {"dsc": 1.0, "nsd": 1.0, "seconds": 0.0}
+    assert [scheme.name for scheme in ranking.boards[0].schemes] == [
+        "aggregate-then-rank", "rank-then-average", "test-then-rank",
+    ]  # fmt: skip
+    assert sum(ranking.boards[0].schemes[0].standings[0].place_counts) == 7
+    assert result_of(ranking, "b").mean.nsd == 0.5
+
+
+def test_teams_under_different_rules_need_a_choice(tmp_path, capsys):
+    described(tmp_path, "a", {"alpha": 0.01})
+    described(tmp_path, "b", {"alpha": 0.05})
+    write_scores(tmp_path, score_row("a", "x"), score_row("b", "x"))
+    assert main(["rank", str(tmp_path)]) == 1
+    assert "expected one [ranking] table" in capsys.readouterr().err
+    own = tmp_path / "own.toml"
+    own.write_text('[ranking]\nscheme = "test-then-rank"\nbootstraps = 5\n')
+    assert main(["rank", str(tmp_path), "--protocol", str(own)]) == 0
+    assert read_ranking(tmp_path / "rank.json").rules["scheme"] == "test-then-rank"
+
+
+def test_a_damaged_team_json_names_file_and_fault(tmp_path):
+    write_scores(tmp_path, score_row("a", "x"))
+    (tmp_path / "a" / "team.json").write_text('{"protocol": {"ranking": {"alfa": 1}}}')
+    with pytest.raises(RankError, match=r"team\.json.*alfa"):
+        rank_runs([tmp_path])
+    (tmp_path / "a" / "team.json").write_text("{")
+    with pytest.raises(RankError, match="expected JSON"):
+        rank_runs([tmp_path])
+
+
+def test_hardware_is_that_of_the_records_or_of_the_host(tmp_path):
+    for team, processor in (("a", "fast"), ("b", "fast"), ("c", "slow")):
+        add_result(tmp_path, team, "x")
+        describe_team(tmp_path, team, host={"name": team, "processor": processor, "processors": 4})
+    write_scores(tmp_path, *(score_row(team, "x") for team in "abc"))
+    ranking = rank_runs([tmp_path], rules=RankingRules(**QUICK))
+    assert ranking.hardware == {"a": ("fast 4",), "b": ("fast 4",), "c": ("slow 4",)}
+    assert ranking.boards[0].timed_cases == 0
+    assert any("seconds of 1 of 1 cases are not compared" in each for each in ranking.warnings)
+
+
+def test_only_times_to_rank_by_and_none_that_compare_is_an_error(tmp_path):
+    for team in "ab":
+        add_result(tmp_path, team, "x")
+        describe_team(tmp_path, team, host={"processor": team})
+    write_scores(tmp_path, *(score_row(team, "x") for team in "ab"))
+    rules = RankingRules(weights={"dsc": 0, "nsd": 0, "seconds": 1}, **QUICK)
+    with pytest.raises(RankError, match="expected seconds to compare"):
+        rank_runs([tmp_path], rules=rules)
+
+
+def test_groups_come_from_a_table_by_case_or_by_file(tmp_path):
+    table = tmp_path / "groups.csv"
+    table.write_text("file,group\n2D/CT/x.npz,anna\n2D/CT/y.npz,anna\n2D/CT/z.npz,\n")
+    assert read_groups(table) == {"x": "anna", "y": "anna"}
+    write_scores(tmp_path, *(score_row("a", case) for case in "xyz"))
+    ranking = rank_runs([tmp_path], groups=table, rules=RankingRules(**QUICK))
+    assert (ranking.grouped_cases, ranking.boards[0].groups) == (2, 2)
+    assert "groups" in ranking.inputs
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("case\nx\n", "expected columns group and case"),
+        ("", "found none"),
+        ("case,group\nx,1\nx,2\n", "line 3: x: expected one group, found 1 and 2"),
+        ("case,group\nx\n", "line 2: expected a case and a group"),
+        ("case,group\nother,1\n", "expected groups of these cases, found none"),
+    ],
+)
+def test_a_table_of_groups_that_means_nothing_is_refused(tmp_path, text, message):
+    table = tmp_path / "groups.csv"
+    table.write_text(text)
+    write_scores(tmp_path, score_row("a", "x"))
+    with pytest.raises(RankError, match=message):
+        rank_runs([tmp_path], groups=table)
 
 
 def test_a_team_in_two_runs_is_refused(tmp_path):
@@ -182,3 +222,12 @@ def test_scores_without_any_truth_are_an_error(tmp_path):
     write_scores(tmp_path, score_row("a", "x", None, nsd=None, status="no truth"))
     with pytest.raises(RankError, match="cases with a truth, found none"):
         rank_runs([tmp_path])
+
+
+def test_one_team_alone_is_first_under_every_scheme(tmp_path):
+    write_scores(tmp_path, score_row("a", "x"))
+    for scheme in SCHEMES:
+        ranking = rank_runs([tmp_path], rules=RankingRules(scheme=scheme, **QUICK))
+        standing = ranking.boards[0].schemes[0].standings[0]
+        assert (standing.place, standing.tier, standing.first) == (1, 1, 1.0)
+        assert ranking.boards[0].schemes[0].kendall.values == ()

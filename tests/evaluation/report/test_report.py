@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import csv
 import dataclasses
+import hashlib
 import io
 import json
 import re
@@ -14,7 +16,8 @@ import pytest
 from PIL import Image
 
 from evaluation.__main__ import main
-from evaluation.report.figures import MAX_DOTS, metric_plot
+from evaluation.report.case_section import NONE, ten_thousandths
+from evaluation.report.grid import build_grid
 from evaluation.report.pictures import choose_cases, contour_path, encode_png
 from evaluation.running.measuring import SENTINEL_FILE, Tick
 from evaluation.running.outcomes import Status
@@ -97,43 +100,80 @@ def page_of(folders, *flags, pictures=True):
     return (folders[0] / "report.html").read_text(encoding="utf-8")
 
 
+def case_data_of(text):
+    """What the script of the page reads the cases from."""
+    return json.loads(re.search(r'id="case-data">(.*?)</script>', text)[1])
+
+
 def test_the_page_needs_nothing_from_outside(folders):
     text = page_of(folders)
     page = Page(text)
     for tag, attributes in page.tags:
         assert tag not in ("link", "iframe", "object", "base")
         for name in ("src", "href", "action", "srcset", "xlink:href"):
-            assert attributes.get(name, "data:").startswith("data:")
+            assert attributes.get(name, "#").startswith(("data:", "#"))
     assert not re.search(r"https?://|url\(|@import", text)
     policy = next(a["content"] for t, a in page.tags if a.get("http-equiv"))
     assert "default-src 'none'" in policy
 
 
-def test_every_case_of_every_team_is_a_row_and_counts_add_up(folders):
-    page = Page(page_of(folders))
-    _, *rows = page.tables["table-cases"]
-    assert len(rows) == 4 * 2
-    assert {row[0] for row in rows} == {f"2DBox_US_{k}" for k in range(3)} | {"3DBox_CT_1"}
+def test_every_case_is_in_the_data_and_counts_add_up(folders):
+    text = page_of(folders)
+    data = case_data_of(text)
+    assert data["cases"] == ["2DBox_US_0", "2DBox_US_1", "2DBox_US_2", "3DBox_CT_1"]
+    assert data["teams"] == ["first", "second"]
+    status = np.frombuffer(base64.b64decode(data["status"]), np.uint8).reshape(2, 4)
+    names = [[data["statuses"][code] for code in row] for row in status]
+    assert names == [["ok"] * 4, ["crash", "ok", "ok", "wrong shape"]]
+    page = Page(text)
     heads, *counts = page.tables["table-failures"]
     assert heads == ["Team", "ok", "crash", "wrong shape", "all"]
     assert counts == [["first", "4", "0", "0", "4"], ["second", "2", "1", "1", "4"]]
     assert len(page.tables["table-faults"]) == 1 + 2
 
 
-def test_the_leaderboard_has_three_rows_a_team_and_a_column_a_modality(folders):
+def test_the_numbers_in_the_page_are_those_of_the_scores(folders):
+    data = case_data_of(page_of(folders))
+    for line, team in enumerate(data["teams"]):
+        with (folders[0] / team / "scores.csv").open(newline="") as stream:
+            rows = {row["case"]: row for row in csv.DictReader(stream)}
+        for name in ("dsc", "nsd", "dsc_official", "nsd_official"):
+            found = np.frombuffer(base64.b64decode(data[name]), "<u2").reshape(2, 4)[line]
+            expected = [float(rows[case][name]) for case in data["cases"]]
+            assert np.abs(found / 10_000 - expected).max() <= 0.5e-4 + 1e-9
+        seconds = np.frombuffer(base64.b64decode(data["milliseconds"]), "<u4").reshape(2, 4)[line]
+        ok = [rows[case]["status"] == "ok" for case in data["cases"]]
+        walls = [float(rows[case]["wall_s"]) for case in data["cases"]]
+        assert seconds.tolist() == [1000 * w * k for w, k in zip(walls, ok, strict=True)]
+
+
+def test_scores_that_are_not_there_are_told_from_zero():
+    found = ten_thousandths(np.array([[0.0, np.nan, 0.12345, 1.0]]))
+    assert found.tolist() == [[0, NONE, 1234, 10_000]]
+
+
+def test_the_leaderboard_has_a_row_a_team_with_tier_place_and_means(folders):
     heads, *rows = Page(page_of(folders, pictures=False)).tables["table-board-overall"]
-    assert heads == ["#", "Team", "Metric", "Rank", "Mean", "CT1", "US3"]
-    assert len(rows) == 2 * 3
-    assert rows[0] == ["1", "first", "DSC", "1", "1.0000", "1.0000", "1.0000"]
-    assert [row[0] for row in rows[1:3]] == ["NSD", "seconds"]
-    assert rows[5][-1] == "2.00"
+    assert heads[:3] == ["Tier", "Place", "Team"]
+    assert heads[5:] == ["DSC", "NSD", "Seconds", "Failed"]
+    assert [row[2] for row in rows] == ["first", "second"]
+    assert rows[0][1].startswith("1")
+    assert rows[0][5].startswith("1.0000")
+    assert [row[-1] for row in rows] == ["0", "2"]
+
+
+def test_the_means_of_every_modality_are_tables(folders):
+    heads, *rows = Page(page_of(folders, pictures=False)).tables["table-modality-seconds-overall"]
+    assert heads == ["Place", "Team", "CT1", "Ultrasound3"]
+    assert rows == [["1", "first", "4.00", "0.50"], ["2", "second", "-", "2.00"]]
 
 
 def test_what_a_container_prints_is_shown_and_never_run(folders):
     text = page_of(folders)
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert" in text
-    assert [tag for tag, _ in Page(text).tags].count("script") == 1
+    kinds = [attributes.get("type") for tag, attributes in Page(text).tags if tag == "script"]
+    assert kinds == ["application/json", None]
 
 
 @pytest.mark.parametrize(
@@ -171,8 +211,23 @@ def test_provenance_has_image_protocol_and_digests(folders):
     assert "<dt>first case started</dt><dd>2024-01-01T00:00:00+00:00</dd>" in text
 
 
-def test_the_same_files_give_the_same_page(folders):
-    assert page_of(folders) == page_of(folders)
+def test_the_same_files_give_the_same_page_and_figures(folders):
+    first = page_of(folders)
+    figures = {path.name: path.read_bytes() for path in (folders[0] / "figures").iterdir()}
+    assert page_of(folders) == first
+    assert {p.name: p.read_bytes() for p in (folders[0] / "figures").iterdir()} == figures
+
+
+def test_the_page_names_the_command_that_makes_it_again(folders):
+    run, cases, truth = folders
+    text = page_of(folders)
+    command = f"python -m evaluation report {run} --cases {cases} --truth {truth}"
+    assert f"<pre class=name>{command}</pre>" in text
+    lines = "".join(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()} {path.stem}\n"
+        for path in sorted(truth.iterdir())
+    )
+    assert hashlib.sha256(lines.encode()).hexdigest() in text
 
 
 def test_pictures_show_box_truth_and_every_readable_mask(folders):
@@ -202,7 +257,10 @@ def test_a_case_without_truth_is_named_and_still_a_row(folders):
     assert main(["report", str(run)]) == 0
     text = (run / "report.html").read_text()
     assert "No truth, left out for every team: 2DBox_US_2." in text
-    assert len(Page(text).tables["table-cases"]) == 1 + 8
+    data = case_data_of(text)
+    assert "2DBox_US_2" in data["cases"]
+    dsc = np.frombuffer(base64.b64decode(data["dsc"]), "<u2").reshape(2, 4)
+    assert dsc[:, 2].tolist() == [NONE, NONE]
 
 
 def test_a_leaderboard_of_other_scores_is_refused(folders, capsys):
@@ -226,9 +284,18 @@ def test_missing_leaderboard_and_half_of_the_picture_folders_are_errors(folders,
 def test_the_worst_the_best_and_the_middle_case_of_each_kind_are_drawn_first():
     rows = [score_row("a", f"ct{k}", k / 10) for k in range(6)]
     rows += [score_row("a", "mr", 0.5, modality="MR")]
-    names = [row.case for row in choose_cases(rows, 5)]
-    assert names == ["ct0", "mr", "ct5", "ct3", "ct1"]
-    assert len(choose_cases(rows, 100)) == 7
+    grid = build_grid(rows, ["a"], (0.0, 0.0))
+    found = choose_cases(grid, 5)
+    assert [choice.case for choice in found] == ["ct0", "mr", "ct5", "ct3", "ct1"]
+    assert [choice.role for choice in found] == ["worst", "only case", "best", "median", ""]
+    assert len(choose_cases(grid, 100)) == 7
+
+
+def test_pictures_beyond_the_page_s_size_are_left_out(folders, caplog, monkeypatch):
+    monkeypatch.setattr("evaluation.report.pictures.PICTURE_BYTES", 1500)
+    page = Page(page_of(folders))
+    assert 0 < [tag for tag, _ in page.tags].count("image") < 4
+    assert "pictures fit" in caplog.text
 
 
 def test_a_contour_runs_along_pixel_edges_and_between_labels():
@@ -255,9 +322,3 @@ def test_a_contour_of_a_large_map_is_thinned_and_stays_in_place():
 )
 def test_images_of_any_type_become_small_pictures(image, mode):
     assert Image.open(io.BytesIO(encode_png(image))).mode == mode
-
-
-def test_many_cases_are_drawn_as_a_box_and_few_as_dots():
-    many = [score_row("a", f"case{k}", k / 200) for k in range(MAX_DOTS + 1)]
-    assert metric_plot(many, ["a"], "dsc", "DSC").count("<circle") == 0
-    assert metric_plot(many[:-1], ["a"], "dsc", "DSC").count("<circle") == MAX_DOTS

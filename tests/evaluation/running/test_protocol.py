@@ -35,7 +35,7 @@ def test_no_flags_give_the_defaults() -> None:
 
 
 def test_every_condition_can_be_written() -> None:
-    assert list(OPTIONS) == [entry.name for entry in fields(Protocol)]
+    assert [*OPTIONS, "ranking"] == [entry.name for entry in fields(Protocol)]
     assert shipped_protocols() == ["cvpr24-isolated", "cvpr24-official", "flare22-like"]
 
 

@@ -332,9 +332,9 @@ def test_what_was_scored_is_not_scored_again_and_a_change_is(folders, monkeypatc
     add_result(run, "a", "case", LABELS)
     path = add_result(run, "b", "case", LABELS)
     calls = []
-    real = case_scores.score_case
+    real = case_scores.score_maps
     monkeypatch.setattr(
-        case_scores, "score_case", lambda *args, **more: calls.append(1) or real(*args, **more)
+        case_scores, "score_maps", lambda *args, **more: calls.append(1) or real(*args, **more)
     )
     score(run, truth)
     first = (run / "a" / "scores.csv").read_bytes()

@@ -1,0 +1,81 @@
+"""What a ranking must know of each team beside its scores: protocol, hardware, digests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluation.dataset import digest_of
+from evaluation.errors import RankError, UsageError
+from evaluation.ranking.score_matrix import FailureValues
+from evaluation.running.ranking_rules import RankingRules, parse_rules
+from evaluation.running.records import read_hardware
+from evaluation.running.run_folder import TeamFolder
+from evaluation.scoring.score_tables import SCORES_FILE
+
+
+@dataclass(frozen=True)
+class TeamFacts:
+    """How one team was run."""
+
+    scores_sha256: str
+    protocol: str
+    """Name of the protocol, or empty."""
+    failure: FailureValues
+    rules: RankingRules | None
+    """None where its run was made before protocols had them, or left no team.json."""
+    hardware: Mapping[str, str]
+    """By case; equal texts are equal hardware, empty ones are unknown."""
+
+
+def read_facts(folder: Path) -> TeamFacts:
+    """Read team.json and records of a team; raises RankError when one is damaged."""
+    places = TeamFolder(folder)
+    description = _description(places.description)
+    protocol = description.get("protocol", {})
+    try:
+        failure = FailureValues(
+            *(
+                float(protocol.get(f"failure_{name}", usual))
+                for name, usual in (("dsc", 0.0), ("nsd", 0.0), ("time_s", 3600.0))
+            )
+        )
+        table = protocol.get("ranking")
+        rules = None if table is None else parse_rules(table, f"{places.description}: ranking")
+        name = str(protocol.get("name", ""))
+    except (ValueError, TypeError, AttributeError, UsageError) as error:
+        raise RankError(f"{places.description}: expected a protocol, found: {error}") from error
+    return TeamFacts(
+        scores_sha256=digest_of(folder / SCORES_FILE),
+        protocol=name,
+        failure=failure,
+        rules=rules,
+        hardware=_hardware(places, description.get("host")),
+    )
+
+
+def _description(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RankError(f"{path}: expected JSON, found: {error}") from error
+    if not isinstance(content, dict):
+        raise RankError(f"{path}: expected an object, found a list or value")
+    return content
+
+
+def _hardware(places: TeamFolder, host: object) -> dict[str, str]:
+    """Return the hardware of each case; where a record has none, what team.json says of the host.
+
+    Records have it since hardware_key exists. The host's name and system are no part of it.
+    """
+    usual = ""
+    if isinstance(host, dict):
+        parts = [host.get(key, "") for key in ("processor", "machine", "processors")]
+        usual = " ".join(str(part) for part in parts if part)
+    return {case: key or usual for case, key in read_hardware(places.records).items()}
