@@ -3,9 +3,9 @@ image, in turns.
 
     python benchmarks/non_graph_time.py [--image IMAGE] [--cases DIR] [NAME ...]
 
-Of every pair: wall time of ``docker run IMAGE`` on the case, less that of ``docker run IMAGE true``,
-less the time inside the encoder's and the decoder's graphs (``--profile``).  Loading the graphs,
-reading, resizing, drawing and writing all count.  Printed: medians (bar: 0.20 s in 2D).
+Of every pair: wall time of ``docker run IMAGE`` on the case, less that of ``docker run IMAGE
+true``, less the time inside the encoder's and the decoder's graphs (``--profile``).  Loading the
+graphs, reading, resizing, drawing and writing all count.  Printed: medians (bar: 0.20 s in 2D).
 """
 
 import argparse
