@@ -21,7 +21,7 @@ RUN cd /opt/medsam/lib \
     && rm -rf nibabel/benchmarks nibabel/cmdline PIL/_[!i]*.so PIL/_imaging[!.]*.so \
         pillow.libs/lib[!jlotXxz]* pillow.libs/liblcms* \
     && find PIL -name '*Plugin.py' ! -name PngImagePlugin.py -delete \
-    && find openvino/libs -name 'libopenvino_*' ! -name '*_cpu_plugin.so*' \
+    && find openvino/libs -name 'libopenvino_*' ! -name '*_cpu_plugin.so*' ! -name 'libopenvino_c.so*' \
         ! -name '*_onnx_frontend.so*' ! -name '*_ir_frontend.so*' -delete \
     && find . -name tests -type d -prune -exec rm -rf {} + \
     && find . \( -name '*.pyi' -o -name '*.pxd' -o -name '*.a' -o -name '*.h' \) -delete

@@ -13,7 +13,12 @@ From Python::
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+
+IMPORTED_S = time.perf_counter()
+"""When this package was imported, before anything else of it; for ``--profile``."""
+
+from typing import TYPE_CHECKING  # noqa: E402
 
 if TYPE_CHECKING:
     from os import PathLike

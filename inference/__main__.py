@@ -14,19 +14,27 @@ exit status: 0 every case done; 1 some case refused; 2 wrong call, bundle or eng
 """
 
 import argparse
+import contextlib
+import gc
 import logging
 import os
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from inference import IMPORTED_S, profile
 from inference.bundle import DEFAULT_BUNDLE, read_bundle
-from inference.case import read_case, write_mask
 from inference.engine import EngineSettings
 from inference.errors import CaseError, InferenceError, UsageError
+from inference.loading import GraphLoader
 from inference.modality import modality_of
 from inference.progress import Progress
-from inference.segment import Segmenter
+
+if TYPE_CHECKING:
+    from inference.segment import Segmenter
 
 log = logging.getLogger("inference")
 
@@ -80,6 +88,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="check the bundle, compile its graphs into the cache and exit",
     )  # fmt: skip
     parser.add_argument(
+        "--profile", type=Path, metavar="FILE",
+        help="write where the time went to FILE, a trace for chrome://tracing or"
+        " ui.perfetto.dev, and print the table on stderr",
+    )  # fmt: skip
+    parser.add_argument(
         "-v", "--verbose", action="store_true", help="tell each case's time and what is compiled"
     )
     return parser
@@ -96,16 +109,70 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.threads < 0:
             raise UsageError(f"--threads: expected 0 or more, found {args.threads}")
-        cache = None if args.cache is None else Path(args.cache)
-        settings = EngineSettings(args.engine, args.precision, args.threads, cache)
-        segmenter = Segmenter(read_bundle(Path(args.model), args.fidelity), settings)
-        if args.compile_only:
-            return compile_all(segmenter)
-        inputs = input_folder(args.input)
-        return segment_folder(segmenter, inputs, output_folder(args.output, inputs))
+        with profiled(args.profile):
+            return run(args)
     except InferenceError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2
+
+
+@contextlib.contextmanager
+def profiled(file: Path | None) -> Iterator[None]:
+    """Measure what is done inside, and tell it; nothing without a file.
+
+    Raises:
+        UsageError: the file cannot be written, told before anything is done.
+    """
+    if file is None:
+        yield
+        return
+    try:
+        file.touch()
+    except OSError as error:
+        raise UsageError(f"{file}: expected a file to write to, found: {error}") from error
+    profile.begin()
+    began, now = profile.process_began_s(), time.perf_counter()
+    if began is not None:
+        profile.add("start-up", began, IMPORTED_S)
+    profile.add("import", IMPORTED_S, now)
+    yield
+    spans = profile.end()
+    file.write_text(profile.trace(spans), encoding="utf-8")
+    print(profile.table(spans, threading.get_ident()), file=sys.stderr)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the checked command line asks for; graphs are loaded while numpy is imported and the
+    first case is read."""
+    cache = None if args.cache is None else Path(args.cache)
+    settings = EngineSettings(args.engine, args.precision, args.threads, cache)
+    with profile.span("bundle"):
+        bundle = read_bundle(Path(args.model), args.fidelity)
+    loader = GraphLoader(bundle, settings)
+    paths: list[Path] = []
+    if not args.compile_only:
+        inputs = input_folder(args.input)
+        outputs = output_folder(args.output, inputs)
+        paths = case_files(inputs)
+        if not paths:
+            log.warning("%s: expected npz cases, found none", inputs)
+        elif settings.cache_dir is not None and paths[0].suffix == ".npz":
+            loader.start(modality_of(paths[0].name))
+    segmenter = import_segmenter()(bundle, settings, loader)
+    return compile_all(segmenter) if args.compile_only else segment_all(segmenter, paths, outputs)
+
+
+def import_segmenter() -> type["Segmenter"]:
+    """The class, and with it numpy; what imports make stays, so no garbage is looked for."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        with profile.span("import"):
+            from inference.segment import Segmenter
+    finally:
+        if collects:
+            gc.enable()
+    return Segmenter
 
 
 def input_folder(given: Path | None) -> Path:
@@ -133,7 +200,7 @@ def output_folder(given: Path | None, inputs: Path) -> Path:
     return folder
 
 
-def compile_all(segmenter: Segmenter) -> int:
+def compile_all(segmenter: "Segmenter") -> int:
     """Compile every graph of the bundle; the cache, if one is given, must keep them."""
     segmenter.bundle.verify()
     for modality in segmenter.bundle.routing:
@@ -162,11 +229,16 @@ def case_files(folder: Path) -> list[Path]:
     return cases
 
 
-def segment_file(segmenter: Segmenter, path: Path, target: Path) -> int:
+def segment_file(segmenter: "Segmenter", path: Path, target: Path) -> int:
     """Segment one case into ``target``; returns how many boxes it had."""
     if path.suffix == ".npz":
-        case = read_case(path)
-        write_mask(target, segmenter.segment_case(case, modality_of(case.name)))
+        from inference.case import read_case, write_mask
+
+        with profile.span("read"):
+            case = read_case(path)
+        labels = segmenter.segment_case(case, modality_of(case.name))
+        with profile.span("write"):
+            write_mask(target, labels)
         return len(case.boxes)
     from inference.formats import read_scan
 
@@ -175,11 +247,8 @@ def segment_file(segmenter: Segmenter, path: Path, target: Path) -> int:
     return len(scan.case.boxes)
 
 
-def segment_folder(segmenter: Segmenter, inputs: Path, outputs: Path) -> int:
-    """Segment every case of ``inputs``; 0 when all were done, 1 when some were refused."""
-    paths = case_files(inputs)
-    if not paths:
-        log.warning("%s: expected npz cases, found none", inputs)
+def segment_all(segmenter: "Segmenter", paths: list[Path], outputs: Path) -> int:
+    """Segment every case; 0 when all were done, 1 when some were refused."""
     refused = 0
     with Progress("cases", len(paths)) as progress:
         for path in paths:
@@ -217,4 +286,8 @@ def one_line(text: str) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    status = main()
+    # Everything is written; taking the engine apart piece by piece would only cost time.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

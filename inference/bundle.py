@@ -4,7 +4,6 @@ Everything that makes one model differ from another stands in ``bundle.json``; `
 describes every key.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -14,8 +13,14 @@ from typing import Any, Literal, TypeVar, get_args
 
 from inference.errors import BundleError
 from inference.modality import UNKNOWN
-from inference.preprocess import Interpolation, LibraryResize, Normalisation, Resize
-from inference.prompt import RegionRule, SamRule
+from inference.rules import (
+    Interpolation,
+    LibraryResize,
+    Normalisation,
+    RegionRule,
+    Resize,
+    SamRule,
+)
 
 SCHEMAS = (1, 2)
 """Versions of the layout of bundle.json that this package reads; 2 added SAM decoders and the
@@ -132,6 +137,8 @@ class Bundle:
         Raises:
             BundleError: a file differs from what the bundle was made with.
         """
+        import hashlib
+
         for file, expected in self.sha256.items():
             try:
                 found = hashlib.sha256(self.graph(file).read_bytes()).hexdigest()

@@ -1,20 +1,24 @@
-"""Running graphs: one small protocol, two engines."""
+"""Running graphs: one small protocol, two engines.
+
+Without numpy, so that graphs are being loaded before it is imported.
+"""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from inference.bundle import Bundle
 from inference.errors import EngineError
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 EngineName = Literal["openvino", "onnxruntime"]
 Precision = Literal["f32", "bf16"]
-Array = NDArray[np.float32]
+Array: TypeAlias = "NDArray[np.float32]"
 
 
 @dataclass(frozen=True)

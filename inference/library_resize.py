@@ -15,8 +15,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.preprocess import LibraryResize
 from inference.resample import axis_weights
+from inference.rules import LibraryResize
 
 Picture = NDArray[np.uint8]
 
@@ -81,28 +81,28 @@ def _area_weights(size_in: int, size_out: int) -> NDArray[np.float64]:
     return weights
 
 
-Taps = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+Taps = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]
 """First pixel, its coefficient and the next one's, each (size_out,)."""
 
 
 def _fixed_point(
     planes: Picture, size: tuple[int, int], taps: Callable[[int, int], Taps]
 ) -> Picture:
-    """OpenCV's integer arithmetic of two taps an axis."""
+    """OpenCV's integer arithmetic of two taps an axis; below 2^27, so 32 bits hold it."""
     left, a0, a1 = taps(planes.shape[1], size[1])
     top, b0, b1 = taps(planes.shape[0], size[0])
     right = np.minimum(left + 1, planes.shape[1] - 1)
     below = np.minimum(top + 1, planes.shape[0] - 1)
-    wide = planes.astype(np.int64)
-    rows = wide[:, left] * a0[:, None] + wide[:, right] * a1[:, None]
-    upper, lower = rows[top] >> 4, rows[below] >> 4
+    seen = planes[np.concatenate([top, below])]  # of a large picture few rows are touched
+    rows = seen[:, left] * a0[:, None] + seen[:, right] * a1[:, None]
+    upper, lower = rows[: len(top)] >> 4, rows[len(top) :] >> 4
     summed = (b0[:, None, None] * upper >> 16) + (b1[:, None, None] * lower >> 16)
     return np.asarray(summed + 2 >> 2, dtype=np.uint8)
 
 
-def _coefficients(part: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _coefficients(part: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     one = np.float32(1 << _COEFFICIENT_BITS)
-    return np.rint((1 - part) * one).astype(np.int64), np.rint(part * one).astype(np.int64)
+    return np.rint((1 - part) * one).astype(np.int32), np.rint(part * one).astype(np.int32)
 
 
 def _nearest_taps(size_in: int, size_out: int) -> Taps:

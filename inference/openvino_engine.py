@@ -6,33 +6,35 @@ it by name, and a file that is missing, unreadable, from another processor or ve
 just means that the graph is compiled.
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import io
 import logging
+import mmap
 import os
-import platform
 import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from inference.engine import Array, EngineSettings, available_threads
 from inference.errors import EngineError
+from inference.openvino_library import LibraryGraph, import_graph, library_version
 
 log = logging.getLogger(__name__)
 
-_MAGIC = b"medsam-laptop compiled graph 2\n"
-_HEADER = struct.Struct(f"<{len(_MAGIC)}s16sQI")
+_MAGIC = b"medsam-laptop compiled graph 3\n"
+_HEADER = struct.Struct(f"<{len(_MAGIC)}s16sQI4037x")
 """Before a compiled graph in its file: magic, key, length and CRC-32.  OpenVINO itself notices
-neither changed weights nor another graph under this one's name."""
+neither changed weights nor another graph under this one's name.  A page of its own, so that the
+graph's weights keep their alignment where the file is mapped."""
 
 
 class OpenVinoGraph:
-    """A graph compiled by OpenVINO."""
+    """A graph compiled in this process, by the Python package."""
 
     def __init__(self, compiled: Any) -> None:
         self._request = compiled.create_infer_request()
@@ -40,6 +42,8 @@ class OpenVinoGraph:
 
     def run(self, inputs: Mapping[str, Array]) -> Array:
         """Run once; the output is copied out of the engine's buffer."""
+        import numpy as np  # here, so that nothing waits for it before a graph is loaded
+
         wanted = {name: np.ascontiguousarray(inputs[name]) for name in self._names}
         result = self._request.infer(wanted, share_inputs=True, share_outputs=True)
         return np.array(result[0], dtype=np.float32, copy=True)
@@ -47,13 +51,8 @@ class OpenVinoGraph:
 
 def compile_openvino(
     path: Path, digest: str, settings: EngineSettings, batch: int
-) -> OpenVinoGraph:
+) -> OpenVinoGraph | LibraryGraph:
     """Compile ``path`` (ONNX or OpenVINO IR), or load it compiled from the cache."""
-    try:
-        import openvino
-    except ImportError as error:
-        raise EngineError(f"openvino: expected to be installed, found: {error}") from error
-    core = openvino.Core()
     config = {
         "INFERENCE_PRECISION_HINT": settings.precision,
         "PERFORMANCE_HINT": "LATENCY",
@@ -62,12 +61,19 @@ def compile_openvino(
     }
     key, blob = "", None
     if settings.cache_dir is not None:
-        key = cache_key(digest, settings.precision, batch, openvino.get_version())
-        blob = settings.cache_dir / f"{path.stem}-{key}.blob"
-        compiled = _load_blob(core, blob, key, config)
-        if compiled is not None:
-            return OpenVinoGraph(compiled)
+        version = _version()
+        if version is not None:
+            key = cache_key(digest, settings.precision, batch, version)
+            blob = settings.cache_dir / f"{path.stem}-{key}.blob"
+            loaded = _load_blob(blob, key, config)
+            if loaded is not None:
+                return loaded
     try:
+        import openvino
+    except ImportError as error:
+        raise EngineError(f"openvino: expected to be installed, found: {error}") from error
+    try:
+        core = openvino.Core()
         model = core.read_model(path)
         model.reshape(
             {
@@ -84,6 +90,15 @@ def compile_openvino(
     return OpenVinoGraph(compiled)
 
 
+def _version() -> str | None:
+    """Version of OpenVINO's library; None, and the reason in the log, where it cannot be used."""
+    try:
+        return library_version()
+    except (OSError, AttributeError, EngineError) as error:
+        log.info("compiled graphs not used: %s", error)
+        return None
+
+
 def cache_key(digest: str, precision: str, batch: int, version: str) -> str:
     """Short name of everything a compiled graph depends on: graph, precision, batch, OpenVINO,
     processor."""
@@ -96,32 +111,34 @@ def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0].splitlines()
     except OSError:
+        import platform
+
         return f"{platform.machine()} {platform.processor()}"
     wanted = ("model name", "flags", "Features", "CPU part")
     return "\n".join(line for line in lines if line.startswith(wanted))
 
 
-def _load_blob(core: Any, blob: Path, key: str, config: Mapping[str, str]) -> Any | None:
+def _load_blob(blob: Path, key: str, config: Mapping[str, str]) -> LibraryGraph | None:
     """The compiled graph in ``blob``; None, and the reason in the log, where it cannot be used."""
     try:
         with blob.open("rb") as file:
-            header = file.read(_HEADER.size)
-            content = file.read()
-    except OSError as error:
-        log.info("%s: not used, compiling: %s", blob.name, error.strerror)
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    except (OSError, ValueError) as error:  # ValueError: empty
+        log.info("%s: not used, compiling: %s", blob.name, error)
         return None
-    if header != _header(key, content):
+    with memoryview(content) as view:
+        is_whole = view[: _HEADER.size] == _header(key, view[_HEADER.size :])
+    if not is_whole:
         log.warning("%s: broken, compiling instead", blob)
         return None
     try:
-        return core.import_model(content, "CPU", dict(config))
-    except Exception as error:  # RuntimeError, TypeError, ...: whatever it is, compiling works
-        reason = " ".join(str(error).split())[:200]
-        log.warning("%s: refused by openvino, compiling instead: %s", blob, reason)
+        return import_graph(content, _HEADER.size, config)
+    except EngineError as error:
+        log.warning("%s: refused, compiling instead: %s", blob, error)
         return None
 
 
-def _header(key: str, content: bytes) -> bytes:
+def _header(key: str, content: bytes | memoryview) -> bytes:
     """What stands before ``content`` in a file of the cache."""
     return _HEADER.pack(_MAGIC, key.encode(), len(content), zlib.crc32(content))
 

@@ -1,42 +1,13 @@
 """From a picture to what an encoder takes, and the frame that leads back."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.resample import resample
-
-Resize = Literal["longest-side", "stretch"]
-"""``longest-side`` keeps the aspect ratio and pads right and below; ``stretch`` fills the
-square."""
-
-LibraryResize = Literal["area", "linear", "pillow", "spline"]
-Interpolation = Literal["antialias"] | LibraryResize
-"""``antialias``: :func:`inference.resample.resample`; the others round to 8 bits as the libraries
-of the published programs do, see :mod:`inference.library_resize`."""
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """What happens to the resized values, 0..255, before padding with zeros."""
-
-    kind: Literal["none", "mean-std", "min-max"] = "none"
-    """``none``: the graph does it; ``mean-std``: (x - mean) / std a channel; ``min-max``: to 0..1
-    over the picture."""
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
-
-    def apply(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Normalise (h, w, 3) values."""
-        if self.kind == "none":
-            return picture
-        if self.kind == "mean-std":
-            mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-            return np.asarray((picture - mean) / std)
-        low, high = picture.min(), picture.max()
-        return np.asarray((picture - low) / max(float(high - low), 1e-8))
+from inference.rules import Interpolation, Normalisation, Resize
 
 
 @dataclass(frozen=True)
@@ -115,10 +86,21 @@ def encoder_input(
         small = resize_like(picture.astype(np.uint8), size, interpolation).astype(np.float32)
     if small.ndim == 2:
         small = np.repeat(small[:, :, None], 3, axis=2)
-    small = normalisation.apply(small)
+    small = normalise(small, normalisation)
     square = np.zeros((1, 3, frame.side, frame.side), np.float32)
     square[0, :, : frame.rows, : frame.columns] = np.moveaxis(small, 2, 0)
     return square
+
+
+def normalise(picture: NDArray[np.float32], rule: Normalisation) -> NDArray[np.float32]:
+    """Values (h, w, 3) by a model's rule."""
+    if rule.kind == "none":
+        return picture
+    if rule.kind == "mean-std":
+        mean, std = np.array(rule.mean, np.float32), np.array(rule.std, np.float32)
+        return np.asarray((picture - mean) / std)
+    low, high = picture.min(), picture.max()
+    return np.asarray((picture - low) / max(float(high - low), 1e-8))
 
 
 def eight_bit(values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -6,48 +6,13 @@ continuous coordinates in which pixel ``i`` covers ``[i, i + 1)`` (see :mod:`inf
 so the edges of an inclusive box are ``x_min, y_min, x_max + 1, y_max + 1``.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.rules import RegionRule
+
 Edges = NDArray[np.float64]
 """(N, 4) x_min, y_min, x_max, y_max edges, image pixels."""
-
-
-@dataclass(frozen=True)
-class RegionRule:
-    """How much of the picture around a box a decoder looks at."""
-
-    side: int
-    """Pixels along each side of the square picture of a region."""
-    margin: float
-    """Part of the box's width (height) added on the left and on the right (above and below)."""
-    max_aspect: float
-    """A thin box is widened until its region is at most this many times longer than wide."""
-    min_pixels: float
-    """Smallest width and height of a region, image pixels."""
-
-
-@dataclass(frozen=True)
-class SamRule:
-    """How a SAM decoder is asked about a box, and how its logits become a mask."""
-
-    box_scaling: Literal["float", "truncated", "resized"] = "float"
-    """To the encoder's input by the longest side, as it comes out or cut to whole pixels
-    (``challenge.md`` B3); ``resized``: by the rounded size of the resized picture (SAM's own)."""
-    box_offset: float = 0.5
-    """Added to every coordinate before the decoder sees it: a pixel's centre."""
-    upsampling: Literal["direct", "through-input"] = "direct"
-    """From the logits' grid to the picture at once, or to the encoder's input first."""
-    interpolate: Literal["logits", "probabilities"] = "logits"
-    """What is interpolated on the way to the picture's pixels."""
-    next_box: Literal["mask", "resized-label"] = "mask"
-    """In a volume, the box of the next slice: around the last mask in picture pixels, scaled; or
-    around that mask drawn with the object's label, resized as 8-bit values (B8)."""
-    box_limit: Literal["last-pixel", "edge"] = "last-pixel"
-    """Where a grown box ends: at the last pixel of the encoder's input or one beyond it (B9)."""
 
 
 def box_edges(boxes: NDArray[np.generic]) -> Edges:

@@ -2,7 +2,6 @@
 whole input where the model has no region rule."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from inference.bundle import ModelSpec
 from inference.decoder import Embedding, Prompt
 from inference.engine import Array, Graph
 from inference.postprocess import Mask, add_ellipse, draw_mask, sample_mask
+from inference.profile import span
 from inference.prompt import box_regions
 from inference.resample import Rect, resample
 
@@ -24,10 +24,14 @@ class RegionDecoder:
     def answer(self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
         """See :class:`inference.decoder.Decoder`."""
         frame, covers = embedding.frame, self._covers(embedding, prompts)
-        logits = self._logits(graph, embedding, prompts, covers)
+        inputs = self._inputs(embedding, prompts, covers)
+        with span("decoder graph"):
+            logits = graph.run(inputs)
         if self.spec.volume.views == "both" and any(p.prior for p in prompts):
-            alone = [replace(p, prior=None) for p in prompts]
-            without = self._logits(graph, embedding, alone, covers)
+            if "crops" in inputs:
+                inputs["crops"][:, 3] = 0  # the same question without the priors
+            with span("decoder graph"):
+                without = graph.run(inputs)
             logits = (logits + without) * np.float32(0.5)
         return [
             draw_mask(
@@ -47,10 +51,10 @@ class RegionDecoder:
         regions = box_regions(np.array([p.edges for p in prompts]), self.spec.region)
         return [(float(r[0]), float(r[1]), float(r[2]), float(r[3])) for r in regions]
 
-    def _logits(
-        self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt], covers: list[Rect]
-    ) -> Array:
-        """(boxes_at_once, R, R); those beyond the prompts repeat the last."""
+    def _inputs(
+        self, embedding: Embedding, prompts: Sequence[Prompt], covers: list[Rect]
+    ) -> dict[str, Array]:
+        """What the graph takes; prompts that fill the batch up repeat the last."""
         spec, frame = self.spec, embedding.frame
         missing = spec.boxes_at_once - len(prompts)
         prompts = [*prompts, *[prompts[-1]] * missing]
@@ -68,7 +72,7 @@ class RegionDecoder:
                     for cover, p in zip(covers, prompts, strict=True)
                 ]
             )
-        return graph.run(inputs)
+        return inputs
 
     def _with_ellipse(self, logits: Array, covers: Rect, prompt: Prompt) -> Array:
         if prompt.in_volume:

@@ -67,11 +67,16 @@ def block_means(picture: NDArray[np.generic], by: int, bx: int) -> NDArray[np.fl
     """
     small = picture.dtype == np.uint8 and by <= 257 and bx <= 1 << 16
     rows_summed = _block_sums(picture, by, 0, np.uint16 if small else np.float32)
-    sums = _block_sums(rows_summed, bx, 1, np.uint32 if small else np.float32)
-    rows = np.diff(np.append(np.arange(0, picture.shape[0], by), picture.shape[0]))
-    columns = np.diff(np.append(np.arange(0, picture.shape[1], bx), picture.shape[1]))
-    counts = (rows[:, None] * columns[None, :]).astype(np.float32)
-    return sums.astype(np.float32) / (counts if picture.ndim == 2 else counts[:, :, None])
+    narrow = np.uint16 if by * bx <= 257 else np.uint32
+    sums = _block_sums(rows_summed, bx, 1, narrow if small else np.float32)
+    last_rows = picture.shape[0] - by * (sums.shape[0] - 1)
+    last_columns = picture.shape[1] - bx * (sums.shape[1] - 1)
+    means: NDArray[np.float32] = sums.astype(np.float32)
+    means[:-1, :-1] /= np.float32(by * bx)
+    means[-1, :-1] /= np.float32(last_rows * bx)
+    means[:-1, -1] /= np.float32(by * last_columns)
+    means[-1, -1] /= np.float32(last_rows * last_columns)
+    return means
 
 
 def _block_sums(
@@ -79,8 +84,15 @@ def _block_sums(
 ) -> NDArray[np.generic]:
     """Sums of ``size`` neighbours along an axis, the last one of what is left.
 
-    Strided additions: ``add.reduceat`` is several times slower along the first axis.
+    Strided additions: ``add.reduceat`` is several times slower along the first axis.  Along columns
+    every channel for itself: numpy's inner loop would be three numbers long.
     """
+    if axis == 1 and array.ndim == 3:
+        count = -(-array.shape[1] // size)
+        every = np.empty((array.shape[0], count, array.shape[2]), dtype)
+        for channel in range(array.shape[2]):
+            every[:, :, channel] = _block_sums(array[:, :, channel], size, 1, dtype)
+        return every
     moved = np.moveaxis(array, axis, 0)
     total = moved[::size].astype(dtype)
     for offset in range(1, size):

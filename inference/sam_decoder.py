@@ -15,8 +15,9 @@ from inference.decoder import Embedding, Prompt
 from inference.engine import Array, Graph
 from inference.postprocess import Mask, cut_mask
 from inference.preprocess import Frame
-from inference.prompt import SamRule
+from inference.profile import span
 from inference.resample import Rect
+from inference.rules import SamRule
 
 
 class SamDecoder:
@@ -32,7 +33,8 @@ class SamDecoder:
         boxes = [p.input_box or input_box(p.edges, frame, self.rule) for p in filled]
         placed = np.array(boxes, dtype=np.float32) + np.float32(self.rule.box_offset)
         inputs = {"embedding": embedding.values, "boxes": placed}
-        logits = graph.run(inputs)
+        with span("decoder graph"):
+            logits = graph.run(inputs)
         return [self._mask(logits[i], frame, p) for i, p in enumerate(prompts)]
 
     def _mask(self, logits: Array, frame: Frame, prompt: Prompt) -> Mask:

@@ -7,8 +7,9 @@ from inference.decoder import Prompt
 from inference.library_resize import resize_like
 from inference.postprocess import Mask
 from inference.preprocess import Frame
-from inference.prompt import SamRule, mask_edges, slice_depth
+from inference.prompt import mask_edges, slice_depth
 from inference.resample import Rect
+from inference.rules import SamRule
 from inference.sam_decoder import box_scale, input_box
 from inference.tracking import Track
 

@@ -12,9 +12,11 @@ from inference.case import Case, check_boxes, label_type, make_case
 from inference.decoder import Embedding, Prompt, make_decoder
 from inference.engine import EngineSettings, Graph, compile_graph
 from inference.errors import CaseError
+from inference.loading import GraphLoader
 from inference.modality import UNKNOWN
 from inference.postprocess import Mask, as_label_type, paint
 from inference.preprocess import Frame, encoder_input
+from inference.profile import span
 from inference.prompt import box_edges
 
 
@@ -27,11 +29,14 @@ class Model:
         name: str,
         settings: EngineSettings,
         compiled: dict[tuple[str, int], Graph] | None = None,
+        loader: GraphLoader | None = None,
     ) -> None:
-        """``compiled``: graphs by file and batch, shared by models that differ in settings only."""
+        """``compiled``: graphs by file and batch, shared by models that differ in settings only;
+        ``loader``: where some are on their way already."""
         self.spec: ModelSpec = bundle.models[name]
         self._bundle, self._settings = bundle, settings
         self._compiled = {} if compiled is None else compiled
+        self._loader = loader
         self._asker = make_decoder(self.spec)
 
     @cached_property
@@ -46,7 +51,10 @@ class Model:
 
     def _graph(self, file: str, batch: int) -> Graph:
         if (file, batch) not in self._compiled:
-            graph = compile_graph(self._bundle, file, self._settings, batch)
+            graph = None if self._loader is None else self._loader.take(file, batch)
+            if graph is None:
+                with span("load graph"):
+                    graph = compile_graph(self._bundle, file, self._settings, batch)
             self._compiled[file, batch] = graph
         return self._compiled[file, batch]
 
@@ -60,15 +68,22 @@ class Model:
         frame = Frame.fit(
             picture.shape[0], picture.shape[1], spec.input_size, spec.resize, spec.interpolation
         )
-        image = encoder_input(picture, frame, spec.normalisation, spec.interpolation)
-        return Embedding(frame, self.encoder.run({"image": image}), picture)
+        with span("encode"):
+            image = encoder_input(picture, frame, spec.normalisation, spec.interpolation)
+            encoder = self.encoder
+            with span("encoder graph"):
+                values = encoder.run({"image": image})
+        return Embedding(frame, values, picture)
 
     def answer(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
         """One mask a prompt, in picture pixels."""
         masks: list[Mask] = []
         step = self.spec.boxes_at_once
+        decoder = self.decoder
         for start in range(0, len(prompts), step):
-            masks += self._asker.answer(self.decoder, embedding, prompts[start : start + step])
+            with span("decode"):
+                asked = prompts[start : start + step]
+                masks += self._asker.answer(decoder, embedding, asked)
         return masks
 
 
@@ -118,8 +133,14 @@ def answer_image(
 class Segmenter:
     """A bundle, loaded once, for any number of pictures and volumes."""
 
-    def __init__(self, bundle: Bundle, settings: EngineSettings | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: EngineSettings | None = None,
+        loader: GraphLoader | None = None,
+    ) -> None:
         self.bundle = bundle
+        self._loader = loader
         self.settings = settings or EngineSettings()
         self._models: dict[str, Model] = {}
         self._compiled: dict[tuple[str, int], Graph] = {}
@@ -128,7 +149,9 @@ class Segmenter:
         """The model that answers for ``modality``; others of the bundle are never loaded."""
         name = self.bundle.model_for(modality, is_volume)
         if name not in self._models:
-            self._models[name] = Model(self.bundle, name, self.settings, self._compiled)
+            self._models[name] = Model(
+                self.bundle, name, self.settings, self._compiled, self._loader
+            )
         return self._models[name]
 
     def embed(self, image: NDArray[np.generic], modality: str = UNKNOWN) -> EmbeddedImage:
@@ -175,4 +198,5 @@ class Segmenter:
             return answer_image(model, model.embed(case.image), case.boxes)
         from inference.volume import answer_volume
 
-        return answer_volume(model, case.image, case.boxes)
+        with span("propagate"):
+            return answer_volume(model, case.image, case.boxes)

@@ -24,8 +24,8 @@ from inference.tracking import Track, make_tracking, make_tracks
 
 log = logging.getLogger(__name__)
 
-CACHE_BYTES = 1 << 30
-"""Most memory that kept embeddings may take, with the pictures that belong to them: about 600
+CACHE_BYTES = 1 << 29
+"""Most memory that kept embeddings may take, with the pictures that belong to them: about 300
 slices of 512 x 512 of the default model."""
 
 
@@ -169,7 +169,8 @@ def neighbour_slices(volume: NDArray[np.uint8], z: int) -> NDArray[np.uint8]:
     """(H, W, 3): the slice below ``z``, ``z`` and the one above; at an end the end slice stands
     in."""
     last = len(volume) - 1
-    chosen = volume[[max(z - 1, 0), z, min(z + 1, last)]]
+    inner = 0 < z < last
+    chosen = volume[z - 1 : z + 2] if inner else volume[[max(z - 1, 0), z, min(z + 1, last)]]
     return np.moveaxis(chosen, 0, 2)
 
 

@@ -20,7 +20,8 @@ from torch.nn import functional
 from torch.utils.data import default_collate
 
 import inference
-from inference.preprocess import Frame, Normalisation, encoder_input
+from inference.preprocess import Frame, encoder_input
+from inference.rules import Normalisation
 from inference.segment import Model
 from training.augmentation import augment_intensity
 from training.checkpoint import load_state, save_state

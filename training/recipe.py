@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from inference.prompt import RegionRule
+from inference.rules import RegionRule
 
 REGION = RegionRule(side=96, margin=0.2, max_aspect=2.0, min_pixels=12.0)
 """The default model's regions; written into its bundle."""

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from inference.preprocess import Frame, Normalisation, encoder_input
-from inference.prompt import RegionRule, box_regions
+from inference.preprocess import Frame, encoder_input
+from inference.prompt import box_regions
 from inference.resample import Rect, resample
+from inference.rules import Normalisation, RegionRule
 from training.augmentation import augment_geometry, augment_intensity
 from training.corruption import corrupt
 from training.errors import TrainingError

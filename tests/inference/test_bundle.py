@@ -6,8 +6,7 @@ import pytest
 
 from inference.bundle import DEFAULT_BUNDLE, ModelSpec, VolumeRule, read_bundle
 from inference.errors import BundleError
-from inference.preprocess import Normalisation
-from inference.prompt import RegionRule
+from inference.rules import Normalisation, RegionRule
 from tests.inference.builders import SHIPPED, write_bundle
 
 

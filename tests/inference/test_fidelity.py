@@ -9,7 +9,7 @@ import inference
 from inference.__main__ import main
 from inference.bundle import VolumeRule, read_bundle
 from inference.errors import BundleError
-from inference.prompt import SamRule
+from inference.rules import SamRule
 from tests.inference.builders import spec_of, write_bundle
 
 DEFECTS = {

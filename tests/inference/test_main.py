@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference import __main__ as program
+from inference import case as case_module
 from inference.__main__ import case_files, main, make_parser, one_line
 from inference.case import write_mask
 from inference.errors import EngineError
+from inference.segment import Segmenter
 from tests.inference.builders import BOX, npy_bytes, write_bundle, write_members
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,13 +96,13 @@ def test_three_hundred_boxes_get_two_bytes_a_pixel(call, make_case, tmp_path):
 
 def test_the_modality_in_the_name_chooses_the_model(call, make_case, monkeypatch):
     asked = []
-    real = program.Segmenter.segment_case
+    real = Segmenter.segment_case
 
     def remember(self, case, modality):
         asked.append(modality)
         return real(self, case, modality)
 
-    monkeypatch.setattr(program.Segmenter, "segment_case", remember)
+    monkeypatch.setattr(Segmenter, "segment_case", remember)
     for name in ("2DBox_CT_1", "2DBox_OCT_1", "unnamed"):
         make_case(name)
     assert call()[0] == 0
@@ -207,14 +208,14 @@ def test_the_mask_of_a_refused_case_is_left_alone(call, make_case, tmp_path):
 def test_whatever_one_case_hits_the_others_are_done(
     call, make_case, tmp_path, monkeypatch, failure, line
 ):
-    real = program.read_case
+    real = case_module.read_case
 
     def fail(path):
         if path.name == "b.npz":
             raise failure
         return real(path)
 
-    monkeypatch.setattr(program, "read_case", fail)
+    monkeypatch.setattr(case_module, "read_case", fail)
     for name in "abc":
         make_case(name)
     code, err = call()

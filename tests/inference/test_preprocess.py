@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from inference import preprocess
-from inference.preprocess import Frame, Normalisation, eight_bit, encoder_input
+from inference.preprocess import Frame, eight_bit, encoder_input
+from inference.rules import Normalisation
 
 
 def test_the_longest_side_fills_the_input():

@@ -5,14 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.prompt import (
-    RegionRule,
-    box_edges,
-    box_regions,
-    mask_edges,
-    middle_slice,
-    slice_depth,
-)
+from inference.prompt import box_edges, box_regions, mask_edges, middle_slice, slice_depth
+from inference.rules import RegionRule
 
 RULE = RegionRule(side=8, margin=0.25, max_aspect=2.0, min_pixels=12.0)
 

@@ -7,7 +7,7 @@ from inference.bundle import VolumeRule
 from inference.decoder import Prompt
 from inference.postprocess import Mask, cut_mask
 from inference.preprocess import Frame
-from inference.prompt import SamRule
+from inference.rules import SamRule
 from inference.sam_decoder import bilinear_weights, draw_whole, input_box
 from inference.sam_tracking import SamTracking
 from inference.segment import Segmenter

@@ -11,8 +11,8 @@ from inference.case import make_case
 from inference.decoder import Embedding
 from inference.errors import CaseError
 from inference.postprocess import Mask
-from inference.prompt import RegionRule
 from inference.region_decoder import region_picture
+from inference.rules import RegionRule
 from inference.segment import Segmenter
 from tests.inference.builders import FakeEngine, bundle_of, spec_of
 

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from inference.bundle import VolumeRule
 from inference.decoder import Embedding
-from inference.prompt import RegionRule
+from inference.rules import RegionRule
 from inference.segment import Segmenter
 from inference.tracking import make_tracks
 from inference.volume import EmbeddingCache, VolumeWalk, neighbour_slices

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inference.postprocess import Mask
-from inference.prompt import RegionRule
+from inference.rules import RegionRule
 from inference.segment import Prompt as Question
 from inference.segment import Segmenter
 from tests.inference.builders import FakeEngine, bundle_of, spec_of

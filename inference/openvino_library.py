@@ -1,0 +1,213 @@
+"""Compiled graphs run through OpenVINO's C library, by ctypes.
+
+The Python package costs about 0.2 s at every start (it imports frontends, operator sets and the
+model converter), and even its extension module alone needs numpy before it loads a graph.  The C
+library (https://docs.openvino.ai, "OpenVINO Runtime C API") needs neither, and ctypes lets Python
+go on during every call: graphs are loaded while numpy is imported and the case is read.  Only
+compiled graphs are opened here; compiling stays with the package.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from collections.abc import Mapping
+from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inference.errors import EngineError
+
+if TYPE_CHECKING:
+    from inference.engine import Array
+
+_F32 = 4
+"""``F32`` of ``ov_element_type_e``."""
+
+
+class _Shape(ctypes.Structure):
+    _fields_ = [("rank", c_int64), ("dims", POINTER(c_int64))]
+
+
+class _Version(ctypes.Structure):
+    _fields_ = [("build", c_char_p), ("description", c_char_p)]
+
+
+_FUNCTIONS: Mapping[str, tuple[Any, ...]] = {
+    "ov_get_openvino_version": (c_void_p,),
+    "ov_core_create": (c_void_p,),
+    "ov_core_import_model": (c_void_p, c_void_p, c_size_t, c_char_p, c_void_p),
+    "ov_compiled_model_inputs_size": (c_void_p, c_void_p),
+    "ov_compiled_model_input_by_index": (c_void_p, c_size_t, c_void_p),
+    "ov_port_get_any_name": (c_void_p, c_void_p),
+    "ov_compiled_model_create_infer_request": (c_void_p, c_void_p),
+    "ov_infer_request_set_tensor": (c_void_p, c_char_p, c_void_p),
+    "ov_infer_request_infer": (c_void_p,),
+    "ov_infer_request_get_output_tensor_by_index": (c_void_p, c_size_t, c_void_p),
+    "ov_tensor_create_from_host_ptr": (c_int, _Shape, c_void_p, c_void_p),
+    "ov_tensor_get_element_type": (c_void_p, c_void_p),
+    "ov_tensor_get_shape": (c_void_p, c_void_p),
+    "ov_tensor_data": (c_void_p, c_void_p),
+    "ov_shape_free": (c_void_p,),
+}
+"""Arguments of every function that gives a status, 0 where all went well."""
+
+_RELEASES = (
+    "ov_infer_request_free",
+    "ov_compiled_model_free",
+    "ov_tensor_free",
+    "ov_output_const_port_free",
+    "ov_version_free",
+    "ov_free",
+)
+
+
+class LibraryGraph:
+    """A compiled graph."""
+
+    def __init__(self, library: Any, compiled: c_void_p, content: Any) -> None:
+        self._library, self._compiled = library, compiled
+        self._content = content  # the weights stay where they are
+        self._request = _made(library.ov_compiled_model_create_infer_request, compiled)
+        self._names = _input_names(library, compiled)
+
+    def run(self, inputs: Mapping[str, Array]) -> Array:
+        """Run once; the output is copied out of the engine's buffer."""
+        library, held = self._library, []
+        try:
+            for name in self._names:
+                array = inputs[name].astype("float32", order="C", copy=False)
+                tensor = _tensor(library, array)
+                held.append((tensor, array))
+                _check(library.ov_infer_request_set_tensor(self._request, name.encode(), tensor))
+            _check(library.ov_infer_request_infer(self._request))
+        finally:
+            for tensor, _ in held:
+                library.ov_tensor_free(tensor)
+        return self._output()
+
+    def _output(self) -> Array:
+        import numpy as np  # imported by whoever made the inputs
+
+        library = self._library
+        tensor = _made(library.ov_infer_request_get_output_tensor_by_index, self._request, 0)
+        kind, shape, data = c_int(), _Shape(), c_void_p()
+        try:
+            _check(library.ov_tensor_get_element_type(tensor, byref(kind)))
+            _check(library.ov_tensor_get_shape(tensor, byref(shape)))
+            _check(library.ov_tensor_data(tensor, byref(data)))
+            if kind.value != _F32 or data.value is None:
+                raise EngineError(f"openvino: expected float32 from a graph, found {kind.value}")
+            extents = [shape.dims[i] for i in range(shape.rank)]
+            values = (ctypes.c_float * prod(extents)).from_address(data.value)
+            return np.array(values, dtype=np.float32).reshape(extents)
+        finally:
+            library.ov_shape_free(byref(shape))
+            library.ov_tensor_free(tensor)
+
+    def __del__(self) -> None:
+        self._library.ov_infer_request_free(self._request)
+        self._library.ov_compiled_model_free(self._compiled)
+
+
+def import_graph(content: Any, start: int, config: Mapping[str, str]) -> LibraryGraph:
+    """The compiled graph that a writable buffer holds from byte ``start`` on; its weights are used
+    where they lie.
+
+    Raises:
+        OSError: the library is not there.
+        EngineError: it refuses the content.
+    """
+    library = load_library()
+    core = _core(tuple(config.items()))
+    size = len(content) - start
+    address = ctypes.addressof((ctypes.c_char * size).from_buffer(content, start))
+    compiled = _made(library.ov_core_import_model, core, address, size, b"CPU")
+    return LibraryGraph(library, compiled, content)
+
+
+def library_version() -> str:
+    """Version of the library, as the package's ``get_version`` gives it.
+
+    Raises:
+        OSError: the library is not there.
+    """
+    library, version = load_library(), _Version()
+    _check(library.ov_get_openvino_version(byref(version)))
+    text = (version.build or b"").decode()
+    library.ov_version_free(byref(version))
+    return text
+
+
+@lru_cache(maxsize=1)
+def load_library() -> Any:
+    """The C library beside the installed package.
+
+    Raises:
+        OSError: there is none, or it does not load.
+    """
+    try:
+        found = importlib.util.find_spec("openvino")
+    except ValueError:  # something else stands under this name
+        found = None
+    folders = [] if found is None else list(found.submodule_search_locations or ())
+    paths = [path for folder in folders for path in Path(folder, "libs").glob("libopenvino_c.so*")]
+    if not paths:
+        raise OSError("libopenvino_c.so: expected in the package openvino, found none")
+    library = ctypes.CDLL(str(min(paths)))
+    for name, arguments in _FUNCTIONS.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, c_int
+    for name in _RELEASES:
+        function = getattr(library, name)
+        function.argtypes, function.restype = (c_void_p,), None
+    return library
+
+
+@lru_cache(maxsize=8)
+def _core(config: tuple[tuple[str, str], ...]) -> c_void_p:
+    """OpenVINO with these properties of the processor; kept for the rest of the process."""
+    library = load_library()
+    core = _made(library.ov_core_create)
+    for key, value in config:  # of variable length, ended by NULL
+        words = (c_char_p(word) for word in (b"CPU", key.encode(), value.encode()))
+        _check(library.ov_core_set_property(core, *words, c_void_p()))
+    return core
+
+
+def _input_names(library: Any, compiled: c_void_p) -> list[str]:
+    count = c_size_t()
+    _check(library.ov_compiled_model_inputs_size(compiled, byref(count)))
+    names = []
+    for i in range(count.value):
+        port = _made(library.ov_compiled_model_input_by_index, compiled, i)
+        text = _made(library.ov_port_get_any_name, port)
+        names.append(ctypes.string_at(text.value or 0).decode())
+        library.ov_free(text)
+        library.ov_output_const_port_free(port)
+    return names
+
+
+def _tensor(library: Any, array: Array) -> c_void_p:
+    """A tensor that lies on the memory of a C-ordered float32 array."""
+    dims = (c_int64 * array.ndim)(*array.shape)
+    shape = _Shape(array.ndim, ctypes.cast(dims, POINTER(c_int64)))
+    return _made(library.ov_tensor_create_from_host_ptr, _F32, shape, array.ctypes.data)
+
+
+def _made(function: Any, *arguments: Any) -> c_void_p:
+    """What ``function`` puts where its last argument points."""
+    result = c_void_p()
+    _check(function(*arguments, byref(result)))
+    return result
+
+
+def _check(status: int) -> None:
+    if status == 0:
+        return
+    tell = load_library().ov_get_last_err_msg
+    tell.restype = c_char_p
+    message = " ".join((tell() or b"").decode(errors="replace").split())[:200]
+    raise EngineError(f"openvino: status {status}: {message}")

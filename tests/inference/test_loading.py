@@ -1,0 +1,114 @@
+"""Graphs on their way, and OpenVINO's C library against its Python package."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+import inference.bundle
+from inference import openvino_library
+from inference.bundle import read_bundle
+from inference.engine import EngineSettings, compile_graph
+from inference.errors import EngineError
+from inference.loading import GraphLoader
+from inference.openvino_engine import OpenVinoGraph
+from inference.openvino_library import LibraryGraph, import_graph, library_version
+from inference.segment import Segmenter
+from tests.inference.builders import spec_of, write_bundle
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+BOXES = [[1, 2, 9, 12], [4, 0, 15, 15]]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_bundle(tmp_path / "bundle")
+
+
+# --- loading ------------------------------------------------------------------------------------
+
+
+def test_graphs_loaded_ahead_draw_the_same_masks(folder, tmp_path):
+    expected = inference.load(folder, threads=1).segment(IMAGE, BOXES)
+    settings = EngineSettings(threads=1, cache_dir=tmp_path / "cache")
+    for _ in range(2):  # compiled by the loader, then found compiled
+        bundle = read_bundle(folder)
+        loader = GraphLoader(bundle, settings)
+        loader.start("CT")
+        assert np.array_equal(Segmenter(bundle, settings, loader).segment(IMAGE, BOXES), expected)
+
+
+def test_what_nobody_started_is_not_waited_for(folder):
+    loader = GraphLoader(read_bundle(folder), EngineSettings(threads=1))
+    assert loader.take("encoder.onnx", 1) is None
+
+
+def test_a_graph_that_does_not_load_is_told_where_it_is_needed(folder):
+    (folder / "decoder.onnx").write_bytes(b"no graph")
+    loader = GraphLoader(read_bundle(folder), EngineSettings(threads=1))
+    loader.start("CT")
+    assert loader.take("encoder.onnx", 1) is not None
+    with pytest.raises(EngineError, match="decoder.onnx: .* refuses the graph"):
+        loader.take("decoder.onnx", 1)
+
+
+def test_where_volumes_have_a_model_of_their_own_nothing_is_guessed(folder):
+    first = read_bundle(folder)
+    (name,) = set(first.routing.values())
+    models = dict(first.models) | {"other": spec_of(decoder="decoder.onnx")}
+    bundle = type(first)(
+        first.folder, "b", "1", models, {"default": name, "3D": "other"}, first.sha256
+    )
+    loader = GraphLoader(bundle, EngineSettings(threads=1))
+    loader.start("CT")
+    assert loader.take("encoder.onnx", 1) is None
+
+
+# --- the C library ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_the_library_gives_the_numbers_of_the_package(folder, tmp_path, precision):
+    settings = EngineSettings(precision=precision, threads=1, cache_dir=tmp_path)
+    bundle = read_bundle(inference.bundle.DEFAULT_BUNDLE)
+    compiled = compile_graph(bundle, "encoder.onnx", settings)
+    loaded = compile_graph(bundle, "encoder.onnx", settings)
+    assert isinstance(compiled, OpenVinoGraph) and isinstance(loaded, LibraryGraph)
+    image = np.random.default_rng(0).uniform(0, 255, (1, 3, 256, 256)).astype(np.float32)
+    first = loaded.run({"image": image})
+    assert np.array_equal(first, compiled.run({"image": image}))
+    again = loaded.run({"image": image[:, ::-1]})  # not in order in memory
+    assert np.array_equal(again, compiled.run({"image": image[:, ::-1]}))
+    assert not np.array_equal(first, again)  # and in memory of its own
+
+
+def test_the_library_names_the_package_s_version():
+    import openvino
+
+    assert library_version() == openvino.get_version()
+
+
+def test_what_is_no_compiled_graph_is_refused_with_a_reason():
+    with pytest.raises(EngineError, match="openvino: status -"):
+        import_graph(bytearray(b"no compiled graph" * 100), 7, {})
+
+
+def test_without_the_library_the_package_does_it(folder, tmp_path, monkeypatch):
+    expected = inference.load(folder, threads=1).segment(IMAGE, BOXES)
+    openvino_library.load_library.cache_clear()
+    monkeypatch.setattr(openvino_library.importlib.util, "find_spec", lambda name: None)
+    try:
+        segmenter = inference.load(folder, threads=1, cache_dir=tmp_path / "cache")
+        assert np.array_equal(segmenter.segment(IMAGE, BOXES), expected)
+        assert not (tmp_path / "cache").exists()
+    finally:
+        openvino_library.load_library.cache_clear()
+
+
+def test_a_mapped_graph_outlives_its_file(folder, tmp_path):
+    cache = tmp_path / "cache"
+    expected = inference.load(folder, threads=1, cache_dir=cache).segment(IMAGE, BOXES)
+    segmenter = inference.load(folder, threads=1, cache_dir=cache)
+    segmenter.model().compile()
+    shutil.rmtree(cache)
+    assert np.array_equal(segmenter.segment(IMAGE, BOXES), expected)
