@@ -33,8 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; 0 done, 1 some case refused or some check failed, 2 wrong call."""
     parser = argparse.ArgumentParser(
         prog="python -m data_splits",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=(__doc__ or "").partition("\n")[0],
+        epilog="COMMAND --help tells its options; docs/data_splits.md tells the rules.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     called = (sys.argv[1:] if argv is None else argv)[:1]

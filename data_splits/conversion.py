@@ -1,4 +1,4 @@
-"""``convert``: its command line, and many cases at once."""
+"""``convert``: images with labels -> cases/, truth/, and what came of each in conversion.csv."""
 
 import argparse
 import csv

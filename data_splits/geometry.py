@@ -170,14 +170,6 @@ def move(
     return whole
 
 
-def same_grid(first: Grid, second: Grid) -> bool:
-    """Whether two grids have the same voxels in the same order."""
-    if first.shape_zyx != second.shape_zyx:
-        return False
-    steps = np.linalg.inv(first.affine_lps) @ second.affine_lps
-    return bool(_corner_error(steps, np.eye(4), first) <= ALIGNED_TOLERANCE_VOXELS)
-
-
 def _whole_voxel_map(
     source: Grid, target: Grid, what: str
 ) -> tuple[list[int], NDArray[np.int64], NDArray[np.int64]]:

@@ -19,7 +19,6 @@ from data_splits.boxes import Boxes, BoxRule, prompt_boxes, slice_boxes
 from data_splits.casefile import read_npz, write_npz
 from data_splits.errors import DataError, SourceError, UsageError, one_line
 
-COLUMNS_2D = ("x_min", "y_min", "x_max", "y_max")
 COLUMNS_3D = ("x_min", "y_min", "z_min", "x_max", "y_max", "z_max")
 
 

@@ -35,6 +35,10 @@ COLOURS = (
 )  # fmt: skip
 """Of label 1, 2, ...; begins again after the last. No red: fundus and mucosa are red."""
 
+LEGEND = "Thin: box. Solid: truth. Dotted white: mask. Label i has one colour everywhere."
+
+_BACKGROUND = (24, 24, 24)
+
 _PLANES = ("axial (z)", "coronal (y)", "sagittal (x)")
 
 
@@ -58,8 +62,8 @@ class Plane:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``show``."""
     parser.add_argument("cases", type=Path, metavar="CASES", help="folder of npz, or one file")
-    parser.add_argument("--truth", type=Path, help="folder with gts")
-    parser.add_argument("--masks", type=Path, help="folder with segs")
+    parser.add_argument("--truth", type=Path, help="folder of npz with gts")
+    parser.add_argument("--masks", type=Path, help="folder of npz with segs")
     parser.add_argument("--out", type=Path, required=True, help="sheet.png or sheet.html")
     parser.add_argument("--most", type=int, default=60, metavar="N", help="cases on a sheet")
 
@@ -68,6 +72,9 @@ def execute(args: argparse.Namespace) -> int:
     """Write the sheet; 1 when some case could not be drawn."""
     if args.out.suffix.lower() not in (".png", ".html"):
         raise UsageError(f"--out: expected .png or .html, found {args.out.name}")
+    for flag, folder in (("--truth", args.truth), ("--masks", args.masks)):
+        if folder is not None and not folder.is_dir():
+            raise UsageError(f"{flag}: expected a folder, found none: {folder}")
     paths = [args.cases] if args.cases.is_file() else sorted(args.cases.glob("*.npz"))
     if not paths:
         raise UsageError(f"{args.cases}: expected cases (*.npz), found none")
@@ -119,7 +126,7 @@ def draw(plane: Plane) -> Image.Image:
     for labels, dotted in ((plane.truth, False), (plane.mask, True)):
         if labels is not None:
             _outline(pixels, labels, size, dotted)
-    tile = Image.new("RGB", (TILE_PX, TILE_PX + CAPTION_PX), (24, 24, 24))
+    tile = Image.new("RGB", (TILE_PX, TILE_PX + CAPTION_PX), _BACKGROUND)
     picture = Image.fromarray(pixels)
     pen = ImageDraw.Draw(picture)
     across, down = size[0] / width, size[1] / height
@@ -136,15 +143,18 @@ def draw(plane: Plane) -> Image.Image:
 def sheet_of(strips: Sequence[tuple[str, Sequence[Image.Image]]]) -> Image.Image:
     """All tiles on one picture: a volume's three in one line, pictures side by side."""
     lines: list[list[Image.Image]] = []
+    open_line = False  # of pictures, with room for more
     for _, tiles in strips:
         if len(tiles) > 1:
             lines.append(list(tiles))
-        elif lines and len(lines[-1]) < COLUMNS and all(len(t) == 1 for _, t in strips):
+            open_line = False
+        elif open_line and len(lines[-1]) < COLUMNS:
             lines[-1] += tiles
         else:
             lines.append(list(tiles))
+            open_line = True
     height = TILE_PX + CAPTION_PX
-    sheet = Image.new("RGB", (COLUMNS * TILE_PX, max(1, len(lines)) * height))
+    sheet = Image.new("RGB", (COLUMNS * TILE_PX, max(1, len(lines)) * height), _BACKGROUND)
     for line, tiles in enumerate(lines):
         for column, tile in enumerate(tiles):
             sheet.paste(tile, (column * TILE_PX, line * height))
@@ -157,6 +167,7 @@ def page_of(strips: Sequence[tuple[str, Sequence[Image.Image]]]) -> str:
         "<!doctype html><html lang=en><meta charset=utf-8><title>cases</title>"
         "<style>body{background:#181818;color:#eee;font:14px sans-serif}"
         "figure{display:inline-block;margin:6px}</style><body>"
+        f"<p>{LEGEND}</p>"
     ]
     for name, tiles in strips:
         parts.append(f"<figure><figcaption>{html.escape(name)}</figcaption>")

@@ -7,9 +7,6 @@ import torch
 
 from training.errors import CheckpointError
 
-KEYS = ("model", "average", "optimiser", "step")
-"""What a checkpoint holds at least: weights, their running average, the optimiser, steps done."""
-
 
 def save_state(state: dict[str, Any], path: Path) -> None:
     """Write a checkpoint, replacing it whole."""

@@ -74,6 +74,8 @@ def read_result(folder: Path) -> Result:
     """
     tables = sorted(folder.glob(f"*/{SCORES_FILE}"))
     if not (folder / SCORES_FILE).is_file():
+        if not folder.is_dir():
+            raise ComparisonError(f"{folder}: expected RUN/TEAM, found no such folder")
         if len(tables) != 1:
             found = ", ".join(table.parent.name for table in tables) or "none"
             raise ComparisonError(

@@ -119,8 +119,3 @@ def iou(truth: Mask, prediction: Mask) -> float:
     """Intersection over union; 1.0 when both are empty, 0.0 when one is."""
     union = int(np.count_nonzero(truth | prediction))
     return int(np.count_nonzero(truth & prediction)) / union if union else 1.0
-
-
-def mask_size(mask: Mask, spacing_mm: Sequence[float]) -> float:
-    """Area in mm^2 (2D) or volume in mm^3 (3D)."""
-    return int(np.count_nonzero(mask)) * math.prod(spacing_mm)

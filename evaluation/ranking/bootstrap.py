@@ -32,6 +32,13 @@ def draw_samples(matrix: ScoreMatrix, samples: int, seed: int) -> Counts:
     return counts[:, member]
 
 
+def count_strata(matrix: ScoreMatrix) -> tuple[int, int]:
+    """Return how many strata have one group alone, which no sample can vary; and all strata."""
+    _, member = np.unique(matrix.groups, return_inverse=True)
+    sizes = [len(groups) for groups in _strata(matrix, member)]
+    return sizes.count(1), len(sizes)
+
+
 def _strata(matrix: ScoreMatrix, member: NDArray[np.intp]) -> list[NDArray[np.int64]]:
     """Return the groups of each stratum, in the order of the strata's names."""
     kinds: dict[int, set[tuple[str, int]]] = {}

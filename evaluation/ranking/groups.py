@@ -17,6 +17,8 @@ def read_groups(path: Path) -> dict[str, str]:
     """Return the group of each case; raises RankError naming the line that cannot be used."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise RankError(f"{path}: expected a table of groups, found no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RankError(f"{path}: expected a table of groups, found: {error}") from error
     reader = csv.DictReader(lines)

@@ -16,6 +16,7 @@ from typing import Any
 
 from evaluation.dataset import digest_of
 from evaluation.errors import RankError
+from evaluation.ranking.bootstrap import count_strata
 from evaluation.ranking.groups import read_groups
 from evaluation.ranking.leaderboard import build_boards
 from evaluation.ranking.results import METRICS, RANK_FILE, Ranking, as_json
@@ -118,7 +119,7 @@ def rank_runs(
         unscored_cases=unscored_cases(scores),
         grouped_cases=grouped,
         hardware=_hardware(facts),
-        warnings=tuple(_warnings(matrix, facts, scores)),
+        warnings=tuple(_warnings(matrix, facts, scores, chosen)),
         inputs=inputs,
         boards=build_boards(matrix, official_matrix(matrix, scores), chosen),
     )
@@ -164,7 +165,10 @@ def _hardware(facts: Mapping[str, TeamFacts]) -> dict[str, tuple[str, ...]]:
 
 
 def _warnings(
-    matrix: ScoreMatrix, facts: Mapping[str, TeamFacts], scores: Mapping[str, Sequence[ScoreRow]]
+    matrix: ScoreMatrix,
+    facts: Mapping[str, TeamFacts],
+    scores: Mapping[str, Sequence[ScoreRow]],
+    rules: RankingRules,
 ) -> list[str]:
     """Say what a reader of the boards must know."""
     found = [
@@ -178,6 +182,12 @@ def _warnings(
         )
     elif not any(_hardware(facts).values()):
         found.append("the hardware of no case is recorded: seconds are compared all the same")
+    lone, strata = count_strata(matrix)
+    if lone and rules.bootstraps:
+        found.append(
+            f"{lone} of {strata} modalities (2D and 3D apart) have one case, or one patient group, "
+            "which bootstrap samples cannot vary: the intervals are too narrow"
+        )
     tolerances = sorted({row.tolerance for rows in scores.values() for row in rows})
     if len(tolerances) > 1:
         shown = ", ".join(f"{tolerance:g}" for tolerance in tolerances)

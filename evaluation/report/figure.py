@@ -104,7 +104,7 @@ def paper_style() -> str:
 
 
 def _short(cell: str | int | float) -> str | int:
-    """Six decimals, as leaderboard.json has them, without trailing zeros."""
+    """Six decimals, as rank.json has them, without trailing zeros."""
     if not isinstance(cell, float):
         return cell
     return f"{cell:.6f}".rstrip("0").rstrip(".")

@@ -52,14 +52,17 @@ class Submission:
 
 
 def parse_team(text: str) -> Team:
-    """Return the team in ``NAME=IMAGE_OR_TAR_OR_DIR``.
+    """Return the team in ``NAME=SOURCE``.
 
     An existing folder is a folder to build, an existing file a ``docker save`` archive, anything
     else an image reference. Raises UsageError; a path with nothing there is not taken for an image.
     """
     name, separator, source = text.partition("=")
     if not separator or not source or not _NAME.fullmatch(name):
-        raise UsageError(f"--team: expected NAME=IMAGE_OR_TAR_OR_DIR, found {text!r}")
+        raise UsageError(
+            "--team: expected NAME=SOURCE, a name of letters, digits and . _ - and an image, "
+            f"an archive or a folder, found {text!r}"
+        )
     path = Path(source)
     if path.is_dir():
         return Team(name, SourceKind.FOLDER, source)

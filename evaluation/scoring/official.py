@@ -17,14 +17,12 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from evaluation.metrics.label_maps import Labels
 from evaluation.metrics.label_scores import CaseScore
 from evaluation.scoring.labelmaps import Truth
-from evaluation.scoring.score_tables import ScoreRow
 
 DICE_GATE = 0.2
 """NSD is only computed where the DSC of the case is larger (compute_metrics.py:62)."""
@@ -71,17 +69,6 @@ def official_score(
     )
 
 
-def officially(scores: Mapping[str, Sequence[ScoreRow]]) -> dict[str, list[ScoreRow]]:
-    """Put the official numbers in the place of ours; NaN enters no mean, as in pandas."""
-    return {
-        team: [
-            dataclasses.replace(row, dsc=_number(row.dsc_official), nsd=_number(row.nsd_official))
-            for row in rows
-        ]
-        for team, rows in scores.items()
-    }
-
-
 class _Crash(enum.Enum):
     NOWHERE = enum.auto()
     AT_ONCE = enum.auto()
@@ -123,7 +110,3 @@ def _published_labels(score: CaseScore) -> tuple[list[float], list[float]]:
 
 def _rounded(value: float) -> float:
     return float(np.round(value, DECIMALS))
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else value

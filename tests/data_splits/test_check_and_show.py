@@ -10,7 +10,7 @@ from data_splits.__main__ import main
 from data_splits.case_findings import case_findings
 from data_splits.check import check_file
 from data_splits.label_findings import mask_findings, truth_findings
-from data_splits.show import COLOURS, planes_of
+from data_splits.show import CAPTION_PX, COLOURS, TILE_PX, planes_of
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
 VOLUME = np.random.default_rng(0).integers(0, 256, (6, 20, 30)).astype(np.uint8)
@@ -170,6 +170,30 @@ def test_three_planes_cut_the_object_and_flip_with_the_head_up(tmp_path):
     rows = np.flatnonzero(coronal.truth.any(axis=1))
     assert rows.tolist() == [2, 3, 4]
     assert sagittal.picture.shape == (6, 20, 3) and sagittal.boxes.tolist() == [[2, 2, 5, 4]]
+
+
+def test_pictures_stand_side_by_side_and_a_volume_has_its_own_line(tmp_path):
+    for name in ("2DBox_US_1", "2DBox_US_2", "4_US"):
+        np.savez(tmp_path / f"{name}.npz", **picture())
+    np.savez(tmp_path / "3DBox_CT_1.npz", **volume())
+    assert main(["show", str(tmp_path), "--out", str(tmp_path / "s.png")]) == 0
+    line = TILE_PX + CAPTION_PX
+    sheet = np.array(Image.open(tmp_path / "s.png"))
+    assert sheet.shape == (3 * line, 3 * TILE_PX, 3)
+    empty = [
+        len(np.unique(sheet[y : y + line, x : x + TILE_PX].reshape(-1, 3), axis=0)) == 1
+        for y in range(0, 3 * line, line)
+        for x in range(0, 3 * TILE_PX, TILE_PX)
+    ]
+    assert empty == [False, False, True, False, False, False, False, True, True]
+
+
+def test_a_folder_of_truth_that_is_not_there_is_a_wrong_call(tmp_path, capsys):
+    np.savez(tmp_path / "2DBox_US_1.npz", **picture())
+    for flag in ("--truth", "--masks"):
+        call = ["show", str(tmp_path), flag, str(tmp_path / "tpyo"), "--out"]
+        assert main([*call, str(tmp_path / "s.png")]) == 2
+        assert f"{flag}: expected a folder, found none" in capsys.readouterr().err
 
 
 def test_sheets_are_written_with_boxes_and_truth(tmp_path, capsys):

@@ -97,6 +97,8 @@ def test_results_without_a_common_case_or_team_are_refused(tmp_path, capsys):
     write_scores(tmp_path / "two", score_row("more", "other"))
     assert main(["compare", str(before), str(tmp_path / "two")]) == 1
     assert "expected scores.csv of one team, found teams: more, new" in capsys.readouterr().err
+    assert main(["compare", str(before), str(tmp_path / "three")]) == 1
+    assert "three: expected RUN/TEAM, found no such folder" in capsys.readouterr().err
 
 
 def reproduce(tmp_path, one, other, *flags):

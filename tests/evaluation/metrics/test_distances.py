@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from evaluation.metrics import surface_dice
-from evaluation.metrics.distances import iou, mask_size, surface_dice_curve, surface_distances
+from evaluation.metrics.distances import iou, surface_dice_curve, surface_distances
 from tests.evaluation.builders import disk
 
 TOLERANCES = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0]
@@ -35,7 +35,6 @@ def test_a_pixel_two_pixels_aside():
     assert found.hausdorff_mm(50) == 2.5
     assert found.surface_dice([2.4, 2.5, 5]) == [0.0, 0.5, 1.0]
     assert iou(one, other) == 0.0
-    assert mask_size(one | other, (1, 2.5)) == 5.0
 
 
 def test_iou_of_a_half_overlap():

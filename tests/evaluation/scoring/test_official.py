@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from evaluation.__main__ import main
 from evaluation.metrics import score_case, surface_dice
 from evaluation.scoring.labelmaps import Truth
-from evaluation.scoring.official import official_score, officially
+from evaluation.scoring.official import official_score
 from tests.evaluation.builders import disk, score_row, write_scores
 
 PLANE = np.zeros((60, 80), np.uint8)
@@ -97,12 +97,6 @@ def test_a_truth_that_crashes_the_script_scores_as_in_its_next_version(
 
 def test_a_volume_without_the_prefix_crashes_only_where_nsd_is_computed():
     assert official(VOLUME, np.roll(VOLUME, 15, 1), "CT_case") == (0.0, 0.0, False)
-
-
-def test_nan_enters_no_mean():
-    rows = {"a": [score_row("a", "one", 0.5, dsc_official=math.nan, nsd_official=0.25)]}
-    (row,) = officially(rows)["a"]
-    assert (row.dsc, row.nsd) == (None, 0.25)
 
 
 @settings(deadline=None)
