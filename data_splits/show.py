@@ -201,7 +201,7 @@ def _three_planes(
         flat = boxes[meets][:, [x, y, x + 3, y + 3]]
         cut = [None if a is None else a.take(centre[axis], axis) for a in (gts, segs)]
         picture = _colour(imgs.take(centre[axis], axis))
-        where = f"{name}  {title} {centre[axis]} of {imgs.shape[axis]}"
+        where = f"{name}  {title} {centre[axis] + 1} of {imgs.shape[axis]}"
         aspect = float(spacing[down] / spacing[across])
         plane = Plane(where, picture, flat, np.flatnonzero(meets), cut[0], cut[1], aspect)
         planes.append(_head_up(plane) if axis else plane)

@@ -119,7 +119,7 @@ def rank_runs(
         unscored_cases=unscored_cases(scores),
         grouped_cases=grouped,
         hardware=_hardware(facts),
-        warnings=tuple(_warnings(matrix, facts, scores, chosen)),
+        warnings=tuple(_warnings(matrix, facts, scores)),
         inputs=inputs,
         boards=build_boards(matrix, official_matrix(matrix, scores), chosen),
     )
@@ -165,10 +165,7 @@ def _hardware(facts: Mapping[str, TeamFacts]) -> dict[str, tuple[str, ...]]:
 
 
 def _warnings(
-    matrix: ScoreMatrix,
-    facts: Mapping[str, TeamFacts],
-    scores: Mapping[str, Sequence[ScoreRow]],
-    rules: RankingRules,
+    matrix: ScoreMatrix, facts: Mapping[str, TeamFacts], scores: Mapping[str, Sequence[ScoreRow]]
 ) -> list[str]:
     """Say what a reader of the boards must know."""
     found = [
@@ -183,7 +180,7 @@ def _warnings(
     elif not any(_hardware(facts).values()):
         found.append("the hardware of no case is recorded: seconds are compared all the same")
     lone, strata = count_strata(matrix)
-    if lone and rules.bootstraps:
+    if lone:
         found.append(
             f"{lone} of {strata} modalities (2D and 3D apart) have one case, or one patient group, "
             "which bootstrap samples cannot vary: the intervals are too narrow"

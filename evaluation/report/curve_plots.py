@@ -22,6 +22,7 @@ from evaluation.report.drawing import (
 )
 from evaluation.report.figure import WIDTH, Cell, Figure
 from evaluation.report.grid import ScoreGrid
+from evaluation.report.html import counted
 from evaluation.report.modality_plots import mark, team_legend
 from evaluation.report.rank_plots import DIMENSIONS, UNITS
 from evaluation.scoring.curves import CURVES_FILE, SCHEMA
@@ -106,7 +107,8 @@ def _plot(curves: Curves, grid: ScoreGrid, name: str, chosen: NDArray[np.bool_])
         name=f"nsd-over-tolerance-{name.lower()}",
         title=f"NSD over tolerance, {name}",
         caption=(
-            f"Mean over modalities of {int(chosen.sum()):,} {name} cases, {len(grid.teams)} teams; "
+            f"Mean over modalities of {counted(int(chosen.sum()), f'{name} case')}, "
+            f"{len(grid.teams)} teams; "
             "failed cases count with their failure value. The challenge’s tolerance is 2. At "
             f"{plain(curves.tolerances[-1])} {UNITS[name]}: {float(means[:, -1].min()):.3f} to "
             f"{float(means[:, -1].max()):.3f}."

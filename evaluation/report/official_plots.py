@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from evaluation.ranking.results import Board, TeamResult
 from evaluation.report.drawing import circle, line, shortened, text
 from evaluation.report.figure import Cell, Figure
+from evaluation.report.html import counted
 
 _ROW, _TOP = 18, 40
 _FIRST, _SECOND = 148, 252
@@ -44,7 +45,8 @@ def _ladder(board: Board) -> Figure:
         name=f"official-places-{board.name.lower()}",
         title=f"Places by our scores and by the organisers’ script, {board.name}",
         caption=(
-            f"{board.cases:,} cases, the same masks, run times and scheme. Full line: the script "
+            f"{counted(board.cases, 'case')}, the same masks, run times and scheme. "
+            "Full line: the script "
             f"puts the team higher; dashed: lower; pale: the same. {words}"
         ),
         height=_TOP + _ROW * len(ours) + 10,

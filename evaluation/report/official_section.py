@@ -8,7 +8,7 @@ from html import escape
 from evaluation.ranking.results import Board
 from evaluation.report.data import ReportData
 from evaluation.report.figure import Figure, in_a_row
-from evaluation.report.html import format_value, table
+from evaluation.report.html import counted, format_value, table
 
 _TEXT = (
     "<p>The same masks by the organisers’ script: a plane object is a slab, the spacing of a volume"
@@ -47,5 +47,7 @@ def _table(board: Board, stops: dict[str, int]) -> str:
         )
     heads = ['<th scope="col" class="pinned">Team</th>']
     heads += [f'<th scope="col" class="num">{head}</th>' for head in _HEADS]
-    caption = f"{board.name}, {board.cases:,} cases; an official place that differs is bold"
+    caption = (
+        f"{board.name}, {counted(board.cases, 'case')}; an official place that differs is bold"
+    )
     return table(heads, body, "official sortable", board.name, caption)

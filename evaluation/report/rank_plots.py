@@ -79,7 +79,7 @@ def _rank_plot(grid: ScoreGrid, board: Board, metric: str) -> Figure:
         name=f"{metric}-by-rank-{board.name.lower()}",
         title=f"{TITLES[metric]} by rank, {board.name}",
         caption=(
-            f"{TITLES[metric]}{unit} of {len(chosen):,} {board.name} cases by "
+            f"{TITLES[metric]}{unit} of {counted(len(chosen), f'{board.name} case')} by "
             f"{counted(len(standings), 'team')}; {failed:,} of {values.size:,} results failed "
             f"and count with their failure value. "
             f"Box: quartiles with median; a dot: {_cases_of(per_dot)}. Medians from "

@@ -18,6 +18,7 @@ from evaluation.report.drawing import (
     text,
 )
 from evaluation.report.figure import WIDTH, Figure
+from evaluation.report.html import counted
 from evaluation.report.rank_plots import DIMENSIONS, TITLES
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 12, 290
@@ -98,7 +99,8 @@ def _bubble_plot(
         name=f"{metric}-against-time-{board.name.lower()}",
         title=f"{TITLES[metric]} against run time, {board.name}",
         caption=(
-            f"Means over modalities of {board.cases:,} {board.name} cases; seconds over cases that "
+            f"Means over modalities of {counted(board.cases, f'{board.name} case')}; "
+            "seconds over cases that "
             f"are ok. Bubbles: {len(timed)} teams, {area}. Dashed: Pareto front, the teams that "
             f"no other beats in both: {names}. Names stand where there is room for them."
         ),
