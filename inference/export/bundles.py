@@ -1,11 +1,6 @@
 """A published checkpoint as a bundle, written whole or not at all."""
 
-import hashlib
-import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +10,10 @@ from inference.bundle import read_bundle
 from inference.export.architectures import ARCHITECTURES, Architecture
 from inference.export.checkpoints import Tensors, read_checkpoint
 from inference.export.errors import ExportError
+from inference.export.folders import model_entry, new_folder, write_json
 from inference.export.graphs import check_graph, write_graph
 from inference.export.matching import Shapes, load_strictly, shapes_of
 from inference.export.networks.sam_parts import SamDecoderGraph, SamModel
-
-SCHEMA = 2
-VERSION = "1"
 
 CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")
 """How files of a folder of experts may end."""
@@ -37,9 +30,10 @@ def export_bundle(name: str, checkpoint: Path, folder: Path, fidelity: str = "co
     with new_folder(folder) as partial:
         models: dict[str, Any] = {}
         for expert, path, kind in _experts(name, architecture, checkpoint):
-            models[expert] = _export_model(kind, path, partial, expert)
+            encoder, decoder = _export_model(kind, path, partial, expert)
+            models[expert] = model_entry(architecture, encoder, decoder)
         routing = dict(architecture.routing or {"default": "general"})
-        _write_json(partial, architecture.system, models, routing, fidelity)
+        write_json(partial, architecture.system, models, routing, fidelity)
         bundle = read_bundle(partial)
         for expert, path, kind in _experts(name, architecture, checkpoint):
             model = load_model(kind, path)
@@ -100,18 +94,15 @@ def _experts(
         yield expert, present[0], kind
 
 
-def _export_model(kind: str, path: Path, folder: Path, expert: str) -> dict[str, Any]:
-    """Write the graphs of one model; its entry in bundle.json."""
-    architecture = ARCHITECTURES[kind]
+def _export_model(kind: str, path: Path, folder: Path, expert: str) -> tuple[str, str]:
+    """Write the graphs of one model; their files."""
     model = load_model(kind, path)
     start = "" if expert == "general" else f"{expert}_"
-    files = tuple(f"{start}{part}.onnx" for part in ("encoder", "decoder"))
+    files = (f"{start}encoder.onnx", f"{start}decoder.onnx")
     for file, (module, inputs) in _graphs(model, kind, files).items():
         output = "embedding" if "image" in inputs else "logits"
         write_graph(module, inputs, folder / file, output)
-    entry = {"encoder": files[0], "decoder": files[1]}
-    published = {"published": dict(architecture.published)} if architecture.published else {}
-    return {**entry, **architecture.rules, **published}
+    return files
 
 
 def _graphs(
@@ -127,39 +118,3 @@ def _graphs(
         files[0]: (model.image_encoder, {"image": image}),
         files[1]: (SamDecoderGraph(model, side).eval(), {"embedding": embedding, "boxes": box}),
     }
-
-
-def _write_json(
-    folder: Path, system: str, models: dict[str, Any], routing: dict[str, str], fidelity: str
-) -> None:
-    files = {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.iterdir())
-        if path.suffix in (".onnx", ".xml")
-    }
-    content = {
-        "schema": SCHEMA,
-        "name": system,
-        "version": VERSION,
-        "fidelity": fidelity,
-        "models": models,
-        "routing": routing,
-        "files": files,
-    }
-    text = json.dumps(content, indent=2) + "\n"
-    (folder / "bundle.json").write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside ``folder`` that takes its name when everything went well."""
-    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-        raise ExportError(f"{folder}: expected no such file or folder yet, found one")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        yield partial
-        partial.chmod(0o755)
-        partial.replace(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
