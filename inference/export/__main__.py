@@ -33,6 +33,9 @@ def make_parser(names: list[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("architecture", metavar="ARCH", choices=names, help=", ".join(names))
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", required=True)
+    parser.add_argument(
+        "--scribbles", action="store_true", help="also answer scribbles (key scribbles, no boxes)"
+    )
     return _with_target(parser)
 
 
@@ -81,7 +84,7 @@ def export(words: list[str]) -> None:
     args = make_parser(list(SYSTEMS)).parse_args(words)
     from inference.export.bundles import export_bundle
 
-    export_bundle(args.architecture, args.checkpoint, args.out, args.fidelity)
+    export_bundle(args.architecture, args.checkpoint, args.out, args.fidelity, args.scribbles)
 
 
 def wrap(words: list[str]) -> None:

@@ -13,16 +13,24 @@ from inference.export.errors import ExportError
 from inference.export.folders import model_entry, new_folder, write_json
 from inference.export.graphs import check_graph, write_graph
 from inference.export.matching import Shapes, load_strictly, shapes_of
-from inference.export.networks.sam_parts import SamDecoderGraph, SamModel
+from inference.export.networks.sam_parts import GRID, SamDecoderGraph, SamModel, SamScribbleGraph
 
 CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")
 """How files of a folder of experts may end."""
 
 
-def export_bundle(name: str, checkpoint: Path, folder: Path, fidelity: str = "corrected") -> None:
+def export_bundle(
+    name: str,
+    checkpoint: Path,
+    folder: Path,
+    fidelity: str = "corrected",
+    scribbles: bool = False,
+) -> None:
     """Write ``folder`` from a checkpoint of the architecture ``name``; from a folder of checkpoints
     where the system has an expert for each modality.
 
+    Args:
+        scribbles: write a third graph, which takes strokes in the place of boxes.
     Raises:
         ExportError: the checkpoint does not fit, or a graph does not give torch's numbers.
     """
@@ -30,17 +38,17 @@ def export_bundle(name: str, checkpoint: Path, folder: Path, fidelity: str = "co
     with new_folder(folder) as partial:
         models: dict[str, Any] = {}
         for expert, path, kind in _experts(name, architecture, checkpoint):
-            encoder, decoder = _export_model(kind, path, partial, expert)
-            models[expert] = model_entry(architecture, encoder, decoder)
+            files = _export_model(kind, path, partial, expert, scribbles)
+            models[expert] = model_entry(architecture, *files)
         routing = dict(architecture.routing or {"default": "general"})
         write_json(partial, architecture.system, models, routing, fidelity)
         bundle = read_bundle(partial)
         for expert, path, kind in _experts(name, architecture, checkpoint):
             model = load_model(kind, path)
             spec = bundle.models[expert]
-            for file, (module, inputs) in _graphs(
-                model, kind, (spec.encoder, spec.decoder)
-            ).items():
+            names = (spec.encoder, spec.decoder)
+            names += (spec.scribble.decoder,) if spec.scribble else ()
+            for file, (module, inputs) in _graphs(model, kind, names).items():
                 check_graph(bundle, file, module, inputs)
 
 
@@ -94,11 +102,14 @@ def _experts(
         yield expert, present[0], kind
 
 
-def _export_model(kind: str, path: Path, folder: Path, expert: str) -> tuple[str, str]:
+def _export_model(
+    kind: str, path: Path, folder: Path, expert: str, scribbles: bool
+) -> tuple[str, ...]:
     """Write the graphs of one model; their files."""
     model = load_model(kind, path)
     start = "" if expert == "general" else f"{expert}_"
-    files = (f"{start}encoder.onnx", f"{start}decoder.onnx")
+    parts = ("encoder", "decoder", "scribbles") if scribbles else ("encoder", "decoder")
+    files = tuple(f"{start}{part}.onnx" for part in parts)
     for file, (module, inputs) in _graphs(model, kind, files).items():
         output = "embedding" if "image" in inputs else "logits"
         write_graph(module, inputs, folder / file, output)
@@ -114,7 +125,12 @@ def _graphs(
     image = torch.rand(1, 3, side, side, generator=random)
     embedding = torch.randn(1, 256, 64, 64, generator=random)
     box = torch.tensor([[0.2, 0.3, 0.7, 0.6]]) * side
-    return {
-        files[0]: (model.image_encoder, {"image": image}),
-        files[1]: (SamDecoderGraph(model, side).eval(), {"embedding": embedding, "boxes": box}),
-    }
+    strokes = torch.zeros(1, 1, 4 * GRID, 4 * GRID)
+    strokes[..., 100:104, 40:160] = 1
+    scribble = SamScribbleGraph(model).eval()
+    graphs: tuple[tuple[torch.nn.Module, dict[str, torch.Tensor]], ...] = (
+        (model.image_encoder, {"image": image}),
+        (SamDecoderGraph(model, side).eval(), {"embedding": embedding, "boxes": box}),
+        (scribble, {"embedding": embedding, "strokes": strokes}),
+    )
+    return dict(zip(files, graphs, strict=False))  # scribbles last, where they are wanted

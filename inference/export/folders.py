@@ -16,10 +16,14 @@ SCHEMA = 2
 VERSION = "1"
 
 
-def model_entry(system: System, encoder: str, decoder: str) -> dict[str, Any]:
+def model_entry(system: System, encoder: str, decoder: str, scribbles: str = "") -> dict[str, Any]:
     """A model in bundle.json: its graphs and the rules of its system."""
-    published = {"published": dict(system.published)} if system.published else {}
-    return {"encoder": encoder, "decoder": decoder, **system.rules, **published}
+    entry = {"encoder": encoder, "decoder": decoder, **system.rules}
+    published = dict(system.published)
+    if scribbles:
+        entry["scribble"] = {"decoder": scribbles}
+        published["scribble"] = {"strokes": "resized"}  # the sister task's only program
+    return entry | ({"published": published} if published else {})
 
 
 def write_json(
