@@ -8,6 +8,7 @@ saved as the checkpoint that we export.
 """
 
 import argparse
+import importlib
 import os
 import runpy
 import shutil
@@ -140,6 +141,7 @@ class StandInFinder(MetaPathFinder, Loader):
 def stand_in() -> None:
     """Take the place of those packages whether they are installed or not."""
     sys.meta_path.insert(0, StandInFinder())
+    importlib.import_module("matplotlib.pyplot")  # else the package makes an attribute of it up
 
 
 def timm_parts() -> dict[str, Any]:

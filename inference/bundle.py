@@ -16,7 +16,7 @@ from inference.errors import BundleError
 from inference.modality import UNKNOWN
 from inference.preprocess import Interpolation, LibraryResize, Normalisation, Resize
 from inference.prompt import RegionRule, SamRule
-from inference.scribble import ScribbleRule
+from inference.scribble_rule import ScribbleRule
 
 SCHEMAS = (1, 2)
 """Versions of the layout of bundle.json that this package reads; 2 added SAM decoders and the

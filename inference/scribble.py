@@ -5,14 +5,14 @@ decoder (bowang-lab/MedSAM, branch LiteMedSAMScribble, ``CVPR24_LiteMedSAM_infer
 The answer carries the same numbers.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import CaseError
 from inference.preprocess import Frame
+from inference.scribble_rule import ScribbleRule
 
 if TYPE_CHECKING:
     from inference.engine import Array
@@ -23,17 +23,6 @@ BACKGROUND = 1000
 
 GRID = 256
 """Side of SAM's mask prompt, whatever the side of the encoder's input."""
-
-
-@dataclass(frozen=True)
-class ScribbleRule:
-    """How a model is asked about strokes."""
-
-    decoder: str
-    """The graph: ``embedding`` and ``strokes`` (1, 1, 256, 256), 0 or 1, to logits (1, h, w)."""
-    strokes: Literal["touched", "resized"] = "touched"
-    """A cell of the prompt is set where a stroke touches it; or where the strokes, resized as an
-    8-bit picture of 0 and 1, do not round to 0: thin strokes of large pictures vanish."""
 
 
 def stroke_numbers(scribbles: NDArray[np.generic]) -> list[int]:
@@ -90,7 +79,8 @@ def answer_scribbles(
     if not numbers:
         return labels
     embedding = model.embed(picture)
-    square = Frame.fit(*picture.shape[:2], GRID, spec.resize, spec.interpolation)
+    height, width = picture.shape[:2]
+    square = Frame.fit(height, width, GRID, spec.resize, spec.interpolation)
     for number in numbers:
         strokes = stroke_grid(scribbles == number, square, spec.scribble)
         logits = model.scribble_decoder.run({"embedding": embedding.values, "strokes": strokes})

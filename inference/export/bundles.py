@@ -46,8 +46,8 @@ def export_bundle(
         for expert, path, kind in _experts(name, architecture, checkpoint):
             model = load_model(kind, path)
             spec = bundle.models[expert]
-            names = (spec.encoder, spec.decoder)
-            names += (spec.scribble.decoder,) if spec.scribble else ()
+            scribble = (spec.scribble.decoder,) if spec.scribble else ()
+            names = (spec.encoder, spec.decoder, *scribble)
             for file, (module, inputs) in _graphs(model, kind, names).items():
                 check_graph(bundle, file, module, inputs)
 

@@ -14,7 +14,7 @@ from inference.export import bundles
 from inference.export.__main__ import main
 from inference.export.architectures import ARCHITECTURES
 from inference.export.networks.sam_parts import SamModel, SamScribbleGraph
-from inference.scribble import ScribbleRule
+from inference.scribble_rule import ScribbleRule
 
 
 class SmallEncoder(nn.Module):

@@ -8,7 +8,8 @@ from inference.case import make_scribble_case, read_case
 from inference.errors import CaseError
 from inference.preprocess import Frame
 from inference.prompt import SamRule
-from inference.scribble import BACKGROUND, ScribbleRule, stroke_grid, stroke_numbers
+from inference.scribble import BACKGROUND, stroke_grid, stroke_numbers
+from inference.scribble_rule import ScribbleRule
 from inference.segment import Segmenter
 from tests.inference.builders import bundle_of, spec_of, write_bundle
 
