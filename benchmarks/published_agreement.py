@@ -1,6 +1,7 @@
 """Our export of a published system against that system's own code, with random weights.
 
-    PYTHONPATH=. python benchmarks/published_agreement.py SYSTEM --checkout DIR --data DIR [--program BINARY]
+    PYTHONPATH=. python benchmarks/published_agreement.py SYSTEM --checkout DIR --data DIR
+        [--program BINARY]
 
 SYSTEM is an ARCH of python -m inference.export; DIR the checkout of its repository, --data a folder
 of npz cases, searched through.  Needs requirements-export.txt.  Twenty cases (13 pictures of all
