@@ -21,6 +21,7 @@ from inference.rules import (
     Resize,
     SamRule,
 )
+from inference.scribble_rule import ScribbleRule
 
 SCHEMAS = (1, 2)
 """Versions of the layout of bundle.json that this package reads; 2 added SAM decoders and the
@@ -100,6 +101,8 @@ class ModelSpec:
     """Type of the labels: the smallest that holds them all, or 8 bits, where label 256 is 0
     (``challenge.md`` B2)."""
     volume: VolumeRule = VolumeRule()
+    scribble: ScribbleRule | None = None
+    """Set: the model also takes scribbles, see :mod:`inference.scribble`."""
 
     def threshold_of(self, in_volume: bool) -> float:
         """The logit above which a pixel belongs to the object."""
@@ -227,7 +230,8 @@ def _check(bundle: Bundle, path: Path) -> None:
             known = sorted(bundle.models)
             raise BundleError(f"{path}: routing.{modality}: expected one of {known}, found {model}")
     for spec in bundle.models.values():
-        for file in (spec.encoder, spec.decoder):
+        scribble = () if spec.scribble is None else (spec.scribble.decoder,)
+        for file in (spec.encoder, spec.decoder, *scribble):
             if file not in bundle.sha256:
                 raise BundleError(f"{path}: files: expected the digest of {file}")
             if not bundle.graph(file).is_file():
@@ -238,6 +242,7 @@ _NESTED = {
     "normalisation": Normalisation,
     "region": RegionRule,
     "sam": SamRule,
+    "scribble": ScribbleRule,
     "volume": VolumeRule,
 }
 _WORDS = {
@@ -256,6 +261,7 @@ _WORDS = {
     "views": ("with-prior", "both"),
     "box": ("tracked", "given"),
     "kind": ("none", "mean-std", "min-max"),
+    "strokes": ("touched", "resized"),
 }
 
 

@@ -5,7 +5,7 @@ import contextlib
 import os
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,12 @@ challenge's 8 GB anyway."""
 MAX_BOXES = 100_000
 """Most boxes of one case."""
 
-_LIMIT_BYTES = {"imgs": MAX_IMAGE_BYTES, "boxes": MAX_BOXES * 6 * 16, "spacing": 1 << 10}
+_LIMIT_BYTES = {
+    "imgs": MAX_IMAGE_BYTES,
+    "scribbles": MAX_IMAGE_BYTES,
+    "boxes": MAX_BOXES * 6 * 16,
+    "spacing": 1 << 10,
+}
 """What each array may declare; 16 bytes is the widest number."""
 
 _HEADER_READERS = {
@@ -45,6 +50,8 @@ class Case:
     spacing: tuple[float, ...] | None
     """As stored: x, y, z in mm; not used to segment (``challenge.md``: its order cannot be relied
     on)."""
+    scribbles: NDArray[np.int64] | None = None
+    """(H, W), strokes in the place of boxes, see :mod:`inference.scribble`; None: boxes."""
 
     @property
     def is_volume(self) -> bool:
@@ -53,7 +60,7 @@ class Case:
 
 
 def read_case(path: Path) -> Case:
-    """Read and validate a case.
+    """Read and validate a case; scribbles are read where there are no boxes.
 
     Raises:
         CaseError: unreadable zip, pickled or missing array, wrong rank, non-finite value, a
@@ -62,7 +69,10 @@ def read_case(path: Path) -> Case:
     """
     try:
         arrays = _read_arrays(path, ("imgs", "boxes"), optional=("spacing",))
-        return make_case(path.name, arrays["imgs"], arrays["boxes"], arrays.get("spacing"))
+        spacing = arrays.get("spacing")
+        if "boxes" in arrays:
+            return make_case(path.name, arrays["imgs"], arrays["boxes"], spacing)
+        return make_scribble_case(path.name, arrays["imgs"], arrays["scribbles"])
     except CaseError as error:
         raise CaseError(f"{path.name}: {error}") from None
 
@@ -83,6 +93,32 @@ def make_case(
     if clipped.shape[1] == 4 and image.ndim == 3:
         image = image[:, :, 0] if image.shape[2] == 1 else image[:, :, :3]
     return Case(name, eight_bit(image), clipped, _spacing(spacing))
+
+
+def make_scribble_case(
+    name: str, imgs: NDArray[np.generic], scribbles: NDArray[np.generic]
+) -> Case:
+    """Validate a picture and its strokes as a case without boxes.
+
+    Raises:
+        CaseError: as :func:`make_case`, a volume, or strokes that are no whole numbers from 0 or
+            not of the picture's size.
+    """
+    case = make_case(name, imgs, np.zeros((0, 4)))
+    if case.is_volume:
+        raise CaseError(f"scribbles: expected a picture (H, W), found a volume {imgs.shape}")
+    _check_kind("scribbles", scribbles.dtype)
+    _check_finite("scribbles", scribbles)
+    strokes = scribbles[:, :, 0] if scribbles.ndim == 3 and scribbles.shape[2] == 1 else scribbles
+    if strokes.shape != case.image.shape[:2]:
+        size = case.image.shape[:2]
+        raise CaseError(f"scribbles: expected {size} as imgs, found {scribbles.shape}")
+    low, high = float(strokes.min()), float(strokes.max())
+    if low < 0 or high > MAX_BOXES or (strokes != np.rint(strokes)).any():
+        raise CaseError(
+            f"scribbles: expected whole numbers from 0 to {MAX_BOXES}, found {low:g} to {high:g}"
+        )
+    return replace(case, scribbles=strokes.astype(np.int64))
 
 
 def check_boxes(boxes: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -130,6 +166,8 @@ def _read_arrays(
     try:
         with zipfile.ZipFile(path) as archive:
             keys = {name.removesuffix(".npy") for name in archive.namelist()}
+            if "boxes" not in keys and "scribbles" in keys:
+                required = tuple("scribbles" if key == "boxes" else key for key in required)
             missing = [key for key in required if key not in keys]
             if missing:
                 found = ", ".join(sorted(keys)[:8]) or "none"

@@ -49,6 +49,12 @@ class Model:
         """The compiled decoder."""
         return self._graph(self.spec.decoder, self.spec.boxes_at_once)
 
+    @cached_property
+    def scribble_decoder(self) -> Graph:
+        """The compiled decoder of scribbles, of a model that has one."""
+        assert self.spec.scribble is not None
+        return self._graph(self.spec.scribble.decoder, 1)
+
     def _graph(self, file: str, batch: int) -> Graph:
         if (file, batch) not in self._compiled:
             graph = None if self._loader is None else self._loader.take(file, batch)
@@ -191,6 +197,10 @@ class Segmenter:
 
     def segment_case(self, case: Case, modality: str = UNKNOWN) -> NDArray[np.unsignedinteger]:
         """Labels of a checked case, shaped like its picture; without boxes nothing is encoded."""
+        if case.scribbles is not None:
+            from inference.scribble import answer_scribbles
+
+            return answer_scribbles(self.model(modality), case.image, case.scribbles)
         if len(case.boxes) == 0:
             return np.zeros(case.image.shape if case.is_volume else case.image.shape[:2], np.uint8)
         model = self.model(modality, case.is_volume)

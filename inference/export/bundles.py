@@ -1,11 +1,6 @@
 """A published checkpoint as a bundle, written whole or not at all."""
 
-import hashlib
-import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +10,27 @@ from inference.bundle import read_bundle
 from inference.export.architectures import ARCHITECTURES, Architecture
 from inference.export.checkpoints import Tensors, read_checkpoint
 from inference.export.errors import ExportError
+from inference.export.folders import model_entry, new_folder, write_json
 from inference.export.graphs import check_graph, write_graph
 from inference.export.matching import Shapes, load_strictly, shapes_of
-from inference.export.networks.sam_parts import SamDecoderGraph, SamModel
-
-SCHEMA = 2
-VERSION = "1"
+from inference.export.networks.sam_parts import GRID, SamDecoderGraph, SamModel, SamScribbleGraph
 
 CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")
 """How files of a folder of experts may end."""
 
 
-def export_bundle(name: str, checkpoint: Path, folder: Path, fidelity: str = "corrected") -> None:
+def export_bundle(
+    name: str,
+    checkpoint: Path,
+    folder: Path,
+    fidelity: str = "corrected",
+    scribbles: bool = False,
+) -> None:
     """Write ``folder`` from a checkpoint of the architecture ``name``; from a folder of checkpoints
     where the system has an expert for each modality.
 
+    Args:
+        scribbles: write a third graph, which takes strokes in the place of boxes.
     Raises:
         ExportError: the checkpoint does not fit, or a graph does not give torch's numbers.
     """
@@ -37,16 +38,17 @@ def export_bundle(name: str, checkpoint: Path, folder: Path, fidelity: str = "co
     with new_folder(folder) as partial:
         models: dict[str, Any] = {}
         for expert, path, kind in _experts(name, architecture, checkpoint):
-            models[expert] = _export_model(kind, path, partial, expert)
+            files = _export_model(kind, path, partial, expert, scribbles)
+            models[expert] = model_entry(architecture, *files)
         routing = dict(architecture.routing or {"default": "general"})
-        _write_json(partial, architecture.system, models, routing, fidelity)
+        write_json(partial, architecture.system, models, routing, fidelity)
         bundle = read_bundle(partial)
         for expert, path, kind in _experts(name, architecture, checkpoint):
             model = load_model(kind, path)
             spec = bundle.models[expert]
-            for file, (module, inputs) in _graphs(
-                model, kind, (spec.encoder, spec.decoder)
-            ).items():
+            scribble = (spec.scribble.decoder,) if spec.scribble else ()
+            names = (spec.encoder, spec.decoder, *scribble)
+            for file, (module, inputs) in _graphs(model, kind, names).items():
                 check_graph(bundle, file, module, inputs)
 
 
@@ -100,18 +102,18 @@ def _experts(
         yield expert, present[0], kind
 
 
-def _export_model(kind: str, path: Path, folder: Path, expert: str) -> dict[str, Any]:
-    """Write the graphs of one model; its entry in bundle.json."""
-    architecture = ARCHITECTURES[kind]
+def _export_model(
+    kind: str, path: Path, folder: Path, expert: str, scribbles: bool
+) -> tuple[str, ...]:
+    """Write the graphs of one model; their files."""
     model = load_model(kind, path)
     start = "" if expert == "general" else f"{expert}_"
-    files = tuple(f"{start}{part}.onnx" for part in ("encoder", "decoder"))
+    parts = ("encoder", "decoder", "scribbles") if scribbles else ("encoder", "decoder")
+    files = tuple(f"{start}{part}.onnx" for part in parts)
     for file, (module, inputs) in _graphs(model, kind, files).items():
         output = "embedding" if "image" in inputs else "logits"
         write_graph(module, inputs, folder / file, output)
-    entry = {"encoder": files[0], "decoder": files[1]}
-    published = {"published": dict(architecture.published)} if architecture.published else {}
-    return {**entry, **architecture.rules, **published}
+    return files
 
 
 def _graphs(
@@ -123,43 +125,12 @@ def _graphs(
     image = torch.rand(1, 3, side, side, generator=random)
     embedding = torch.randn(1, 256, 64, 64, generator=random)
     box = torch.tensor([[0.2, 0.3, 0.7, 0.6]]) * side
-    return {
-        files[0]: (model.image_encoder, {"image": image}),
-        files[1]: (SamDecoderGraph(model, side).eval(), {"embedding": embedding, "boxes": box}),
-    }
-
-
-def _write_json(
-    folder: Path, system: str, models: dict[str, Any], routing: dict[str, str], fidelity: str
-) -> None:
-    files = {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.iterdir())
-        if path.suffix in (".onnx", ".xml")
-    }
-    content = {
-        "schema": SCHEMA,
-        "name": system,
-        "version": VERSION,
-        "fidelity": fidelity,
-        "models": models,
-        "routing": routing,
-        "files": files,
-    }
-    text = json.dumps(content, indent=2) + "\n"
-    (folder / "bundle.json").write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside ``folder`` that takes its name when everything went well."""
-    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-        raise ExportError(f"{folder}: expected no such file or folder yet, found one")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        yield partial
-        partial.chmod(0o755)
-        partial.replace(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    strokes = torch.zeros(1, 1, 4 * GRID, 4 * GRID)
+    strokes[..., 100:104, 40:160] = 1
+    scribble = SamScribbleGraph(model).eval()
+    graphs: tuple[tuple[torch.nn.Module, dict[str, torch.Tensor]], ...] = (
+        (model.image_encoder, {"image": image}),
+        (SamDecoderGraph(model, side).eval(), {"embedding": embedding, "boxes": box}),
+        (scribble, {"embedding": embedding, "strokes": strokes}),
+    )
+    return dict(zip(files, graphs, strict=False))  # scribbles last, where they are wanted

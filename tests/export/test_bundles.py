@@ -9,10 +9,12 @@ from torch import nn
 
 import inference
 from inference.bundle import read_bundle
+from inference.case import make_scribble_case
 from inference.export import bundles
 from inference.export.__main__ import main
 from inference.export.architectures import ARCHITECTURES
-from inference.export.networks.sam_parts import SamModel
+from inference.export.networks.sam_parts import SamModel, SamScribbleGraph
+from inference.scribble_rule import ScribbleRule
 
 
 class SmallEncoder(nn.Module):
@@ -120,3 +122,37 @@ def test_a_graph_with_other_numbers_is_refused(systems, checkpoint, tmp_path, mo
     assert run("litemedsam", "--checkpoint", checkpoint, "--out", tmp_path / "b") == 2
     assert "expected torch's numbers within" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
+
+
+def test_scribbles_are_a_third_graph(systems, checkpoint, tmp_path):
+    words = ("litemedsam", "--scribbles", "--checkpoint", checkpoint, "--out", tmp_path / "b")
+    assert run(*words) == 0
+    bundle = read_bundle(tmp_path / "b")
+    assert bundle.models["general"].scribble == ScribbleRule("scribbles.onnx")
+    published = read_bundle(tmp_path / "b", "published").models["general"]
+    assert published.scribble == ScribbleRule("scribbles.onnx", "resized")
+    strokes = np.zeros((90, 120), np.int64)
+    strokes[10:13, 20:50], strokes[60:63, 20:50], strokes[80] = 3, 5, 1000
+    case = make_scribble_case("c", np.zeros((90, 120, 3), np.uint8), strokes)
+    labels = inference.load(tmp_path / "b").segment_case(case)
+    assert labels.shape == (90, 120) and set(np.unique(labels)) <= {0, 3, 5}
+
+
+def test_the_scribble_graph_is_kornias_prompt_encoder_and_decoder():
+    torch.manual_seed(5)
+    model = small().eval()
+    for value in model.parameters():
+        value.data.add_(torch.randn(value.shape) * 0.05)
+    embedding = torch.randn(1, 256, 64, 64)
+    strokes = (torch.rand(1, 1, 256, 256) > 0.9).float()
+    with torch.no_grad():
+        _, dense = model.prompt_encoder(points=None, boxes=None, masks=strokes)
+        expected, _ = model.mask_decoder(
+            image_embeddings=embedding,
+            image_pe=model.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=torch.zeros(1, 0, 256),
+            dense_prompt_embeddings=dense,
+            multimask_output=False,
+        )
+        found = SamScribbleGraph(model).eval()(embedding, strokes)
+    assert torch.allclose(found, expected[:, 0], atol=1e-4 * float(expected.abs().max()))

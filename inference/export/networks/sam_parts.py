@@ -49,35 +49,23 @@ def set_norm_eps(module: nn.Module, eps: float) -> None:
             part.eps = eps
 
 
-class SamDecoderGraph(nn.Module):
-    """Box prompt and mask decoder as one graph: embedding (1, 256, 64, 64) and one box (1, 4), in
-    encoder-input pixels with any offset already added, to logits (1, 256, 256).
+class _MaskGraph(nn.Module):
+    """What box and scribble decoders share: tokens and a source in, logits (1, 256, 256) out.
 
-    Only the mask that box prompts use (token 0) is up-scaled; what depends on the weights alone is
-    a constant of the graph.
+    Only the mask that these prompts use (token 0) is up-scaled; what depends on the weights alone
+    is a constant of the graph.
     """
 
-    def __init__(self, model: SamModel, input_size: int) -> None:
+    def __init__(self, model: SamModel) -> None:
         super().__init__()
         self.decoder = model.mask_decoder
-        prompts = model.prompt_encoder
-        self.side = float(input_size)
-        held = prompts.state_dict() | self.decoder.state_dict()
-        corners = torch.cat([held[f"point_embeddings.{i}.weight"] for i in (2, 3)])
+        held = self.decoder.state_dict()
         tokens = torch.cat([held["iou_token.weight"], held["mask_tokens.weight"]])
-        self.corners = corners[None]  # (1, 2, 256)
         self.tokens = tokens[None]  # (1, 5, 256)
-        self.frequencies = held["pe_layer.positional_encoding_gaussian_matrix"]  # (2, 128)
-        self.position = prompts.get_dense_pe().detach()
-        self.no_mask = held["no_mask_embed.weight"].reshape(1, -1, 1, 1)
+        self.position = model.prompt_encoder.get_dense_pe().detach()
 
-    def forward(self, embedding: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    def logits(self, source: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Logits (1, 256, 256)."""
-        points = boxes.reshape(1, 2, 2) / self.side
-        angles = 2 * torch.pi * ((2 * points - 1) @ self.frequencies)
-        prompt = torch.cat([torch.sin(angles), torch.cos(angles)], dim=-1) + self.corners
-        tokens = torch.cat([self.tokens, prompt], dim=1)
-        source = embedding + self.no_mask
         answered, pixels = self.decoder.transformer(source, self.position, tokens)
         pixels = pixels.transpose(1, 2).reshape(1, CHANNELS, GRID, GRID)
         upscaled = self.decoder.output_upscaling(pixels)  # (1, 32, 256, 256)
@@ -85,3 +73,37 @@ class SamDecoderGraph(nn.Module):
         side = upscaled.shape[-1]
         logits: torch.Tensor = weights[:, None] @ upscaled.flatten(2)
         return logits.reshape(1, side, side)
+
+
+class SamDecoderGraph(_MaskGraph):
+    """Box prompt and mask decoder as one graph: embedding (1, 256, 64, 64) and one box (1, 4), in
+    encoder-input pixels with any offset already added, to logits (1, 256, 256)."""
+
+    def __init__(self, model: SamModel, input_size: int) -> None:
+        super().__init__(model)
+        self.side = float(input_size)
+        held = model.prompt_encoder.state_dict()
+        corners = torch.cat([held[f"point_embeddings.{i}.weight"] for i in (2, 3)])
+        self.corners = corners[None]  # (1, 2, 256)
+        self.frequencies = held["pe_layer.positional_encoding_gaussian_matrix"]  # (2, 128)
+        self.no_mask = held["no_mask_embed.weight"].reshape(1, -1, 1, 1)
+
+    def forward(self, embedding: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        """Logits (1, 256, 256)."""
+        points = boxes.reshape(1, 2, 2) / self.side
+        angles = 2 * torch.pi * ((2 * points - 1) @ self.frequencies)
+        prompt = torch.cat([torch.sin(angles), torch.cos(angles)], dim=-1) + self.corners
+        return self.logits(embedding + self.no_mask, torch.cat([self.tokens, prompt], dim=1))
+
+
+class SamScribbleGraph(_MaskGraph):
+    """Mask prompt and mask decoder as one graph: embedding (1, 256, 64, 64) and strokes
+    (1, 1, 256, 256), 0 or 1, to logits (1, 256, 256); no box and no point besides."""
+
+    def __init__(self, model: SamModel) -> None:
+        super().__init__(model)
+        self.downscaling = model.prompt_encoder.mask_downscaling
+
+    def forward(self, embedding: torch.Tensor, strokes: torch.Tensor) -> torch.Tensor:
+        """Logits (1, 256, 256)."""
+        return self.logits(embedding + self.downscaling(strokes), self.tokens)
