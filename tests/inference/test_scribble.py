@@ -7,7 +7,7 @@ from inference.bundle import BundleError, read_bundle
 from inference.case import make_scribble_case, read_case
 from inference.errors import CaseError
 from inference.preprocess import Frame
-from inference.prompt import SamRule
+from inference.rules import SamRule
 from inference.scribble import BACKGROUND, stroke_grid, stroke_numbers
 from inference.scribble_rule import ScribbleRule
 from inference.segment import Segmenter
