@@ -28,7 +28,7 @@ demo: setup ## build image, run it on the demo cases, score, leaderboard, report
 test: setup ## all checks and tests
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check --quiet
-	@$(BIN)/mypy --strict inference evaluation
+	@$(BIN)/mypy --strict inference evaluation data_splits
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 clean: ## remove the virtual environment, caches and the demo run

@@ -5,6 +5,7 @@ from __future__ import annotations
 from evaluation.ranking.results import Board, Ranking, Significance
 from evaluation.report.drawing import number, shortened, text
 from evaluation.report.figure import WIDTH, Cell, Figure
+from evaluation.report.html import counted
 
 _LEFT, _RIGHT = 136, 14
 
@@ -45,7 +46,8 @@ def significance_plot(board: Board, tests: Significance, ranking: Ranking) -> Fi
         title=f"Significance in {name}, {board.name}",
         caption=(
             f"Dark: the team of the row is better in {name} than the team of the column (one-sided "
-            f"Wilcoxon signed-rank test over {board.cases:,} cases, Holm-adjusted p < {alpha:g}). "
+            f"Wilcoxon signed-rank test over {counted(board.cases, 'case')}, "
+            f"Holm-adjusted p < {alpha:g}). "
             f"{len(squares['better'])} of {pairs} pairs of teams can be told apart in it."
         ),
         height=top + height * len(standings) + 6,

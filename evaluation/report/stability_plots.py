@@ -25,6 +25,7 @@ from evaluation.report.drawing import (
     text,
 )
 from evaluation.report.figure import WIDTH, Cell, Figure
+from evaluation.report.html import counted
 from evaluation.report.significance_plots import significance_plot
 
 _LEFT, _RIGHT, _TOP, _ROW = 136, 14, 22, 18
@@ -66,7 +67,8 @@ def _blobs(board: Board) -> Figure:
         name=f"places-{board.name.lower()}",
         title=f"Places in bootstrap samples, {board.name}",
         caption=(
-            f"{samples:,} bootstrap samples of {board.cases:,} cases, scheme {scheme.name}. Area "
+            f"{samples:,} bootstrap samples of {counted(board.cases, 'case')}, "
+            f"scheme {scheme.name}. Area "
             "of a disk: part of the samples with that place; upright line: place with all cases; "
             "horizontal line: interval of the place. "
             f"{first.team} is first in {100 * first.first:.0f} % of the samples."
@@ -190,7 +192,8 @@ def _schemes(board: Board, teams: Sequence[str]) -> Figure:
         name=f"schemes-{board.name.lower()}",
         title=f"Places under every ranking scheme, {board.name}",
         caption=(
-            f"{last} teams, {board.cases:,} cases; the first column is the scheme of the protocol. "
+            f"{last} teams, {counted(board.cases, 'case')}; "
+            "the first column is the scheme of the protocol. "
             f"The number is the place; teams that share it stand below each other. "
             f"Largest change: {moved[1]}, {moved[0]} place{'s' * (moved[0] != 1)}."
         ),
