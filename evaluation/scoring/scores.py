@@ -100,7 +100,13 @@ def score_run(
 ) -> list[CaseRows]:
     """Score every case of every team of a run and write the two tables of each team."""
     _check(truth, workers)
-    results = _score_all(plan(run, truth, cases, distances), workers)
+    tasks = plan(run, truth, cases, distances)
+    if not any(task.truth.exists() for task in tasks):  # another folder was meant: keep the tables
+        raise ScoreError(
+            f"{truth}: expected the truth of at least one of {len(tasks)} cases, "
+            f"such as {tasks[0].truth.name}, found none"
+        )
+    results = _score_all(tasks, workers)
     for team in sorted({row.team for row in results[0].scores}):
         _write_team(results, team, run / team / SCORES_FILE, run / team / LABELS_FILE)
     return results

@@ -209,6 +209,21 @@ def test_a_missing_truth_is_named_and_the_others_are_scored(folders, caplog):
         assert f"{case}.npz" in caplog.text
 
 
+def test_a_folder_without_any_of_the_truths_overwrites_no_scores(folders, tmp_path, capsys):
+    run, truth = folders
+    write_truth(truth, "one", LABELS)
+    add_result(run, "team", "one", LABELS)
+    assert score(run, truth) == 0
+    before = (run / "team" / "scores.csv").read_bytes()
+    other = tmp_path / "other"
+    other.mkdir()
+    assert score(run, other) != 0
+    assert (
+        "expected the truth of at least one of 1 cases, such as one.npz" in capsys.readouterr().err
+    )
+    assert (run / "team" / "scores.csv").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
