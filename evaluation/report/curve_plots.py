@@ -108,7 +108,7 @@ def _plot(curves: Curves, grid: ScoreGrid, name: str, chosen: NDArray[np.bool_])
         title=f"NSD over tolerance, {name}",
         caption=(
             f"Mean over modalities of {counted(int(chosen.sum()), f'{name} case')}, "
-            f"{len(grid.teams)} teams; "
+            f"{counted(len(grid.teams), 'team')}; "
             "failed cases count with their failure value. The challenge’s tolerance is 2. At "
             f"{plain(curves.tolerances[-1])} {UNITS[name]}: {float(means[:, -1].min()):.3f} to "
             f"{float(means[:, -1].max()):.3f}."

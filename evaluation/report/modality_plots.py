@@ -25,6 +25,7 @@ from evaluation.report.drawing import (
     text,
 )
 from evaluation.report.figure import WIDTH, Cell, Figure
+from evaluation.report.html import counted
 
 _LEFT, _RIGHT, _TOP, _LANE = 96, 12, 8, 30
 
@@ -84,7 +85,7 @@ def _plot(board: Board, metric: str, teams: Sequence[str]) -> Figure:
         title=f"{name} by modality{where}",
         caption=(
             f"A mark is the mean of a team over the cases of a modality (their number stands "
-            f"under its name), {len(teams)} teams"
+            f"under its name), {counted(len(teams), 'team')}"
             + ("; upright line: median of the teams. " if len(teams) >= FEW_TEAMS else ". ")
             + ("Cases that are ok only." if metric == "seconds" else "Failed cases count.")
             + f" {best}"

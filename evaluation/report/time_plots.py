@@ -101,8 +101,9 @@ def _bubble_plot(
         caption=(
             f"Means over modalities of {counted(board.cases, f'{board.name} case')}; "
             "seconds over cases that "
-            f"are ok. Bubbles: {len(timed)} teams, {area}. Dashed: Pareto front, the teams that "
-            f"no other beats in both: {names}. Names stand where there is room for them."
+            f"are ok. Bubbles: {counted(len(timed), 'team')}, {area}. Dashed: Pareto front, "
+            f"the teams that no other beats in both: {names}. "
+            "Names stand where there is room for them."
         ),
         height=_BOTTOM + 44,
         drawing="".join(parts),

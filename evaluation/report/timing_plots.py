@@ -50,8 +50,9 @@ def start_up_plot(results: Sequence[TeamResult], start_up_s: dict[str, float]) -
             name="start-up-share",
             title="Share of the start-up in the run time",
             caption=(
-                f"Mean seconds of a case (pale) of {len(known)} teams, of which the container's "
-                "own start takes the dark part: the median time of the same image doing nothing, "
+                f"Mean seconds of a case (pale) of {counted(len(known), 'team')}, of which "
+                "the container's own start takes the dark part: the median time of the same image "
+                "doing nothing, "
                 "under the same limits. Right: its share."
             ),
             height=bottom + 44,
