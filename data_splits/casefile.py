@@ -11,8 +11,6 @@ always: source_format, source_sha256, source_name, source_series_uid
 Numbers and plain text only: nothing needs unpickling.
 """
 
-import contextlib
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -25,6 +23,7 @@ from numpy.typing import NDArray
 
 from data_splits.errors import SourceError, one_line
 from data_splits.geometry import Grid
+from data_splits.whole_file import write_whole
 
 COMPRESSION_LEVEL = 6
 """Of zlib: what ``np.savez_compressed`` uses."""
@@ -93,8 +92,8 @@ def origin_of(name: str, arrays: Mapping[str, NDArray[Any]], shape: tuple[int, .
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays deflated; the file appears whole under its name or not at all."""
-    partial = path.with_name(f".{os.urandom(8).hex()}.partial")
-    try:
+
+    def write(partial: Path) -> None:
         with zipfile.ZipFile(
             partial, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION_LEVEL
         ) as archive:
@@ -106,13 +105,8 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
                     np.lib.format.write_array(
                         stream, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False
                     )
-        os.replace(partial, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise SourceError(f"{path}: cannot be written: {error.strerror or error}") from error
-        raise
+
+    write_whole(path, write)
 
 
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:

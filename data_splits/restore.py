@@ -5,8 +5,6 @@ interpolated. As NIfTI, NRRD, MetaImage, DICOM SEG (with the series it belongs t
 """
 
 import argparse
-import contextlib
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +23,7 @@ from data_splits.geometry import RAS_FROM_LPS, Grid, move
 from data_splits.labels import LabelTable
 from data_splits.seg_file import SeriesIndex, write_seg
 from data_splits.sources import label_type
+from data_splits.whole_file import write_whole
 
 FORMATS = ("nifti", "nrrd", "mha", "dicom-seg", "png")
 
@@ -95,14 +94,18 @@ def restore_mask(
     kind = _format(wanted, origin, series)
     if numbers == "source":
         on_source = _renumbered(on_source, table)
-    target = out / f"{path.stem}{_SUFFIXES[kind]}"
+    ending = _SUFFIXES[kind]
+    target = out / f"{path.stem}{ending}"
     if kind == "dicom-seg":
         if numbers == "source":
             raise SourceError("--numbers source: a SEG numbers its segments from 1; names are kept")
         datasets = (series or SeriesIndex(None)).files(origin)
-        _whole(target, lambda temporary: write_seg(temporary, on_source, table, origin, datasets))
+        write_whole(
+            target, lambda part: write_seg(part, on_source, table, origin, datasets), ending
+        )
     else:
-        _whole(target, lambda temporary: _WRITERS[kind](temporary, on_source, origin.source_grid))
+        grid = origin.source_grid
+        write_whole(target, lambda part: _WRITERS[kind](part, on_source, grid), ending)
     return target
 
 
@@ -204,18 +207,3 @@ def _required(grid: Grid | None) -> Grid:
     if grid is None:
         raise SourceError("expected a case with a place, found a picture")
     return grid
-
-
-def _whole(target: Path, write: Callable[[Path], None]) -> None:
-    """Write under a temporary name of the same suffix and rename."""
-    suffix = "".join(target.suffixes[-2:]) if target.name.endswith(".nii.gz") else target.suffix
-    temporary = target.with_name(f".{os.urandom(8).hex()}{suffix}")
-    try:
-        write(temporary)
-        os.replace(temporary, target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise SourceError(f"{target.name}: cannot be written: {error.strerror}") from error
-        raise

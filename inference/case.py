@@ -5,6 +5,7 @@ import contextlib
 import os
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -136,11 +137,24 @@ def check_boxes(boxes: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[n
 
 def write_mask(path: Path, labels: NDArray[np.unsignedinteger]) -> None:
     """Write ``segs`` to ``path``; the file appears whole under its name or not at all."""
-    partial = path.with_name(f".{os.urandom(8).hex()}.partial")
-    try:
+
+    def write(partial: Path) -> None:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             with archive.open("segs.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.ascontiguousarray(labels), allow_pickle=False)
+
+    write_whole(path, write, ".partial")
+
+
+def write_whole(path: Path, write: Callable[[Path], None], ending: str) -> None:
+    """Have ``write`` fill a file under a temporary name with ``ending``, and rename it.
+
+    Raises:
+        CaseError: it cannot be written; nothing is left of it.
+    """
+    partial = path.with_name(f".{os.urandom(8).hex()}{ending}")
+    try:
+        write(partial)
         os.replace(partial, path)
     except BaseException as error:
         with contextlib.suppress(OSError):

@@ -10,7 +10,6 @@ Volumes are turned to the slices that the scanner took before they are segmented
 nibabel and Pillow are imported by the first file that needs them; npz cases need neither.
 """
 
-import contextlib
 import csv
 import json
 import os
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.case import MAX_IMAGE_BYTES, Case, make_case
+from inference.case import MAX_IMAGE_BYTES, Case, make_case, write_whole
 from inference.errors import CaseError, UsageError
 from inference.modality import UNKNOWN, modality_of
 
@@ -103,7 +102,7 @@ def _write_png(path: Path, labels: Labels) -> None:
 
     if labels.dtype.itemsize > 2:
         raise CaseError(f"{path.name}: expected at most 65535 boxes for a PNG")
-    _whole(path, lambda partial: Image.fromarray(labels).save(partial, "PNG"))
+    write_whole(path, lambda partial: Image.fromarray(labels).save(partial, "PNG"), ".png")
 
 
 def _read_nifti(path: Path, rows: Rows) -> Scan:
@@ -133,7 +132,8 @@ def _read_nifti(path: Path, rows: Rows) -> Scan:
         header["scl_slope"], header["scl_inter"] = 1, 0
         header["cal_min"] = header["cal_max"] = 0
         made = type(image)(stored, image.affine, header)
-        _whole(target, lambda partial: nib.save(made, partial))
+        ending = next(suffix for suffix in NIFTI if target.name.lower().endswith(suffix))
+        write_whole(target, lambda partial: nib.save(made, partial), ending)
 
     return Scan(make_case(path.name, greys, boxes), modality, write)
 
@@ -250,18 +250,3 @@ def _stem(name: str, suffixes: tuple[str, ...]) -> str | None:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return None
-
-
-def _whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Write under a temporary name that ends alike, and rename."""
-    ending = next(suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix))
-    partial = path.with_name(f".{os.urandom(8).hex()}{ending}")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise CaseError(f"{path.name}: cannot write the mask: {error}") from error
-        raise
