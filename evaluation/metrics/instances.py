@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.metrics.label_maps import LabelMap
-from evaluation.metrics.label_maps import Labels as Labels  # the report has it from here
 
 IOU_THRESHOLD = 0.5
 """Of a match; above it nothing has two partners, so that only exact ties are ever to be settled."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evaluation.errors import DatasetError, ScoreError
-from evaluation.metrics.instances import Labels
+from evaluation.metrics.label_maps import Labels
 from evaluation.progress import Progress
 from evaluation.report.drawing import TEAM_COLOURS
 from evaluation.report.grid import ScoreGrid

@@ -24,11 +24,11 @@ import numpy as np
 
 from evaluation.errors import ScoreError, UsageError
 from evaluation.metrics.distances import surface_dice_curve
-from evaluation.metrics.instances import Labels
+from evaluation.metrics.label_maps import Labels
 from evaluation.metrics.surface import Mask
 from evaluation.progress import Progress
 from evaluation.running.run_folder import TeamFolder
-from evaluation.scoring.labelmaps import Truth, read_mask, read_truth
+from evaluation.scoring.labelmaps import Truth, read_mask, read_truth, truth_file
 from evaluation.scoring.score_tables import OK, ScoreRow, replace_file, scored_teams
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def write_curves(
         _Task(
             rows=tuple(rows),
             masks=tuple(TeamFolder(run / row.team).mask(case) for row in rows),
-            truth=truth / f"{case}.npz",
+            truth=truth_file(truth, case),
             case_file=None if cases is None else cases / f"{case}.npz",
             tolerances=tolerances,
         )

@@ -49,13 +49,17 @@ def load_rows(folder: Path, name: str) -> TeamRows | None:
 
 def keep_rows(folder: Path, name: str, rows: TeamRows) -> None:
     """Keep a result; a full disk only means that it is computed again."""
-    place = _place(folder, name)
-    temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     content = {"score": vars(rows[0]), "labels": [vars(label) for label in rows[1]]}
+    keep_bytes(_place(folder, name), json.dumps(content).encode())
+
+
+def keep_bytes(place: Path, content: bytes) -> None:
+    """Write a file of the cache whole, and its folder; on a full disk it is not kept."""
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     try:
         if not place.parent.is_dir():
             place.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(json.dumps(content).encode())
+        temporary.write_bytes(content)
         os.replace(temporary, place)
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ is damaged, or cut off, is as good as none.
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from evaluation.metrics.label_maps import map_runs
 from evaluation.scoring.labelmaps import Truth
+from evaluation.scoring.score_cache import keep_bytes
 
 _LEAST_GAIN = 4
 """Runs are kept where they take at most this part of the labels' own bytes: noise is not."""
@@ -53,15 +53,7 @@ def keep_truth(folder: Path, name: str, truth: Truth) -> None:
         "spacing_mm": truth.spacing_mm,
         "origin": truth.spacing_origin,
     }
-    place = _place(folder, name)
-    temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-    try:
-        if not place.parent.is_dir():
-            place.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(json.dumps(facts).encode() + b"\n" + body)
-        os.replace(temporary, place)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+    keep_bytes(_place(folder, name), json.dumps(facts).encode() + b"\n" + body)
 
 
 def _place(folder: Path, name: str) -> Path:
