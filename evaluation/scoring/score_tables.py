@@ -11,13 +11,13 @@ import csv
 import dataclasses
 import io
 import operator
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from evaluation.errors import ScoreError
 from evaluation.metrics.label_scores import LabelScore
+from evaluation.running.run_folder import write_bytes
 
 SCHEMA = 2
 """Version of both tables, in their first column; raised whenever a column changes its meaning."""
@@ -130,16 +130,8 @@ def read_table(path: Path, kind: type[Row]) -> list[Row]:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, flush it to the disk and rename it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write a text file that appears whole or not at all, flushed to disk."""
+    write_bytes(path, text.encode())
 
 
 def scored_teams(run: Path) -> dict[str, list[ScoreRow]]:
