@@ -61,19 +61,24 @@ class Scan:
 
 
 def picture_files(folder: Path, names: list[str]) -> list[Path]:
-    """The NIfTI and PNG files among ``names`` that a boxes file speaks of.
+    """The NIfTI and PNG files among ``names`` that a boxes file speaks of, and those that it names
+    and that are not there: they are refused when they are read.
 
     Raises UsageError for a boxes file that cannot be read.
     """
     pictures = [name for name in names if name.lower().endswith(SUFFIXES)]
     listed = _listed(folder, names)
     own = {stem for name in names if (stem := _stem(name, (".json", ".csv"))) is not None}
-    return [folder / n for n in pictures if n in listed or _stem(n, SUFFIXES) in own]
+    asked = {n for n in pictures if n in listed or _stem(n, SUFFIXES) in own}
+    lost = {Path(n).name for n in listed if n.lower().endswith(SUFFIXES)} - set(names)
+    return [folder / n for n in asked | lost]
 
 
 def read_scan(path: Path) -> Scan:
     """Read a picture or volume with its boxes; raises CaseError with the reason."""
     try:
+        if not path.is_file():
+            raise CaseError("expected the file that boxes.json or boxes.csv names, found none")
         rows = _boxes_of(path)
         return _read_png(path, rows) if path.name.lower().endswith(PNG) else _read_nifti(path, rows)
     except CaseError as error:

@@ -147,3 +147,14 @@ def test_values_are_windowed_by_modality(folder):
     assert set(np.unique(unknown.case.image)) == {0, 255}
     assert unknown.case.image.shape == (16, 20, 24)
     assert unknown.case.boxes.tolist() == [[6, 5, 4, 13, 11, 8]]
+
+
+def test_a_name_in_the_list_without_a_file_is_refused_and_the_rest_is_done(call, folder, tmp_path):
+    Image.fromarray(np.full((20, 30), 90, np.uint8)).save(folder / "a.png")
+    listed = {"a.png": [[2, 3, 12, 13]], "typo.png": [[0] * 6], "../b.nii": [[0] * 6]}
+    (folder / "boxes.json").write_text(json.dumps(listed))
+    status, err = call()
+    assert status == 1
+    reason = "expected the file that boxes.json or boxes.csv names, found none"
+    assert f"refused: typo.png: {reason}" in err and f"refused: b.nii: {reason}" in err
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png"]
