@@ -137,7 +137,7 @@ def test_evaluation_imports_no_other_program_of_ours(path: Path) -> None:
 
 def test_importing_inference_loads_no_engine() -> None:
     program = (
-        "import sys, inference.__main__;"
+        "import sys, inference.__main__, inference.command_line;"
         f"sys.exit(' '.join({ENGINES | READERS | {'torch', 'evaluation'}} & set(sys.modules)))"
     )
     line = [sys.executable, "-c", program]
