@@ -9,6 +9,7 @@ could not be opened is simply not there.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -36,8 +37,10 @@ class HeadStart:
         self._ready: dict[str, threading.Event] = {}
         self._graphs: dict[str, LibraryGraph] = {}
         self._settings = compiler_settings("f32", 0)
+        self._usual_switch_s = sys.getswitchinterval()
         self.spans: list[tuple[float, float, int]] = []
         """When graphs were opened, on :func:`time.perf_counter`'s clock, and by which thread."""
+        sys.setswitchinterval(SWITCH_S)
         threading.Thread(target=self._work, name="head start", daemon=True).start()
 
     def take(self, path: str, settings: Mapping[str, str]) -> LibraryGraph | None:
@@ -55,17 +58,16 @@ class HeadStart:
             open_device(self._settings)
             keys = self._plan()
         except Exception:  # told by whoever does it with all checks
-            keys = {}
+            pass
         self._ready = {path: threading.Event() for path in keys}
         self._planned.set()
         for path, key in keys.items():
             began = time.perf_counter()
-            try:
+            with contextlib.suppress(Exception):  # as above
                 self._graphs[path] = open_blob(path, key, self._settings)
-            except Exception:  # as above
-                del key
             self.spans.append((began, time.perf_counter(), threading.get_ident()))
             self._ready[path].set()
+        sys.setswitchinterval(self._usual_switch_s)
 
     def _plan(self) -> dict[str, str]:
         """Files of compiled graphs and their keys, encoder before decoder."""
@@ -100,8 +102,7 @@ def begin(argv: Sequence[str]) -> None:
     if not cache or inputs is None:
         return
     bundle = os.environ.get("MEDSAM_BUNDLE") or os.path.join(os.path.dirname(__file__), "bundle")
-    sys.setswitchinterval(SWITCH_S)
-    _running = HeadStart(inputs, bundle, cache)
+    _running = HeadStart(inputs, bundle, os.path.normpath(cache))  # as pathlib spells it
 
 
 def take(path: str, settings: Mapping[str, str]) -> LibraryGraph | None:

@@ -98,7 +98,6 @@ def test_it_begins_only_where_the_command_line_leaves_no_doubt(argv, inputs, mon
     begun = []
     monkeypatch.setattr(head_start, "HeadStart", lambda *words: begun.append(words[0]))
     monkeypatch.setattr(head_start, "_running", None)
-    monkeypatch.setattr(sys, "setswitchinterval", lambda seconds: None)
     monkeypatch.setattr(os.path, "isdir", lambda path: False)
     monkeypatch.setenv("MEDSAM_CACHE", "cache")
     begin(argv)
