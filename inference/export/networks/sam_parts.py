@@ -70,7 +70,7 @@ class _MaskGraph(nn.Module):
         self.position = as_rows(model.prompt_encoder.get_dense_pe().detach())
         self.transformer = TokenSideTransformer(decoder.transformer, MASK_TOKEN)
         self.weigh = decoder.output_hypernetworks_mlps[0]
-        self.upscale = Upscaling(decoder.output_upscaling, GRID)
+        self.upscale = Upscaling(decoder.output_upscaling, self.transformer.last_norm, GRID)
 
     def logits(self, source: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Logits (1, 256, 256) of a source (4096, 256) and tokens (N, 256)."""

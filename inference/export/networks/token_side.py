@@ -47,21 +47,50 @@ class TokensToImage(_Heads):
         self.value, self.out = attention.v_proj, attention.out_proj
 
     def forward(
-        self,
-        tokens: torch.Tensor,
-        keys: torch.Tensor,
-        values: torch.Tensor,
-        position: torch.Tensor | None = None,
+        self, tokens: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
     ) -> torch.Tensor:
-        """(N, C) of tokens (N, C), keys and values (P, C); ``position`` is added to the keys."""
-        rows = self.apart(self.query(tokens)) @ self.key  # (K, C)
-        scores = rows @ keys.T  # (K, P)
-        if position is not None:  # cheaper than adding it to every key where tokens are very few
-            scores = scores + rows @ position.T
-        share = torch.exp(scores - scores.amax(-1, keepdim=True))
-        seen = (share @ values) / share.sum(-1, keepdim=True)  # (K, C)
+        """(N, C) of tokens (N, C), keys and values (P, C)."""
+        return self.answer(mean(self.rows(tokens) @ keys.T, values))
+
+    def rows(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(K, C): what each head of each token (N, C) looks for."""
+        return self.apart(self.query(tokens)) @ self.key
+
+    def answer(self, seen: torch.Tensor) -> torch.Tensor:
+        """(N, C) of what each head saw (K, C)."""
         answer: torch.Tensor = self.out(self.together(self.value(seen)))
         return answer
+
+
+class LastLook(TokensToImage):
+    """The same for one token, at positions that are normed but neither scaled nor shifted.
+
+    A shift is the same for every position, so the softmax does not see it, and shares add up to 1,
+    so scale and shift may wait for the mean; with 8 rows their scores of the positional encoding
+    are cheaper than its sum with every key.
+    """
+
+    def __init__(self, attention: Attention, norm: nn.LayerNorm) -> None:
+        super().__init__(attention)
+        self.norm_scale, self.norm_shift = norm.weight.detach(), norm.bias.detach()
+
+    def forward(
+        self, tokens: torch.Tensor, normed: torch.Tensor, position: torch.Tensor
+    ) -> torch.Tensor:
+        """(N, C) of tokens (N, C), normed positions and their encoding (P, C)."""
+        rows = self.rows(tokens)
+        scores = (rows * self.norm_scale) @ normed.T + rows @ position.T
+        return self.answer(mean(scores, normed) * self.norm_scale + self.norm_shift)
+
+
+def mean(scores: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """(K, C): means of values (P, C) by the softmax of scores (K, P) over positions.
+
+    Divided at the end, which is little, and not written as a softmax: OpenVINO would run it and
+    both products as one step, more slowly.
+    """
+    share = torch.exp(scores - scores.amax(-1, keepdim=True))
+    return (share @ values) / share.sum(-1, keepdim=True)
 
 
 class ImageToTokens(_Heads):
@@ -85,7 +114,11 @@ class ImageToTokens(_Heads):
 
 
 class TokenSideTransformer(nn.Module):
-    """The whole of it; what is asked for afterwards is one token and the positions."""
+    """The whole of it; what is asked for afterwards is one token and the positions.
+
+    Positions are given back without the last norm's scale and shift, which :class:`Upscaling` has
+    in its first weights.
+    """
 
     def __init__(self, published: TwoWayTransformer, token: int) -> None:
         super().__init__()
@@ -96,8 +129,9 @@ class TokenSideTransformer(nn.Module):
         self.to_tokens = nn.ModuleList(
             ImageToTokens(layer.cross_attn_image_to_token) for layer in published.layers
         )
-        self.last = TokensToImage(published.final_attn_token_to_image)
-        self.last_norm = published.norm_final_attn
+        self.last_norm = published.layers[-1].norm4
+        self.last = LastLook(published.final_attn_token_to_image, self.last_norm)
+        self.answer_norm = published.norm_final_attn
 
     def forward(
         self, source: torch.Tensor, position: torch.Tensor, prompt: torch.Tensor
@@ -112,10 +146,13 @@ class TokenSideTransformer(nn.Module):
             placed = pixels + position
             tokens = layer.norm2(tokens + to_image(tokens + prompt, placed, pixels))
             tokens = layer.norm3(tokens + layer.mlp(tokens))
-            pixels = layer.norm4(pixels + to_tokens(placed, tokens + prompt, tokens))
+            pixels = pixels + to_tokens(placed, tokens + prompt, tokens)
+            if layer is not self.layers[-1]:
+                pixels = layer.norm4(pixels)
+        normed = nn.functional.layer_norm(pixels, pixels.shape[-1:], eps=self.last_norm.eps)
         one, asked = tokens[self.token, None], prompt[self.token, None]
-        seen = self.last(one + asked, pixels, pixels, position)
-        return self.last_norm(one + seen), pixels
+        seen = self.last(one + asked, normed, position)
+        return self.answer_norm(one + seen), normed
 
 
 def _self_attention(layer: nn.Module, tokens: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
@@ -136,12 +173,15 @@ class Upscaling(nn.Module):
     four pixels it becomes; pixels are put in their places at the end, when each is one number.
     """
 
-    def __init__(self, published: nn.Sequential, grid: int) -> None:
+    def __init__(self, published: nn.Sequential, norm: nn.LayerNorm, grid: int) -> None:
+        """``norm``: whose scale and shift the positions lack."""
         super().__init__()
         first, self.norm, self.act, second, _ = published
         self.grid = grid
         self.weights = [_columns(part.weight) for part in (first, second)]  # (C, 4 * C')
         self.biases = [part.bias.detach().repeat(4) for part in (first, second)]
+        self.biases[0] = self.biases[0] + norm.bias.detach() @ self.weights[0]
+        self.weights[0] = norm.weight.detach()[:, None] * self.weights[0]
         self.norm_weight, self.norm_bias = self.norm.weight.detach(), self.norm.bias.detach()
 
     def forward(self, pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
