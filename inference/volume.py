@@ -45,7 +45,7 @@ class EmbeddingCache:
             self._kept.move_to_end(z)
         return self._kept.get(z)
 
-    def __contains__(self, z: int) -> bool:
+    def __contains__(self, z: object) -> bool:
         """Whether slice ``z`` is kept; looking is no use of it."""
         return z in self._kept
 
