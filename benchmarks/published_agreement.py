@@ -157,9 +157,10 @@ def compare_graphs(folder: Path, probe: dict[str, Array]) -> dict[str, float]:
         encoder = compile_graph(bundle, spec.encoder, settings)
         decoder = compile_graph(bundle, spec.decoder, settings)
         embedding = encoder.run({"image": probe["image"].astype(np.float32)})
-        differences[f"{engine} encoder"] = relative(embedding, probe["embedding"])
+        expected = np.moveaxis(probe["embedding"].astype(np.float32), 1, 3)  # channels last
+        differences[f"{engine} encoder"] = relative(embedding, expected)
         boxes = probe["boxes"].astype(np.float32) + np.float32(0.5)
-        inputs = {"embedding": probe["embedding"].astype(np.float32), "boxes": boxes}
+        inputs = {"embedding": expected, "boxes": boxes}
         differences[f"{engine} decoder"] = relative(decoder.run(inputs), probe["logits"])
     return differences
 

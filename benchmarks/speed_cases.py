@@ -41,13 +41,25 @@ def write_volume(path: Path, depth: int, side: int, objects: int) -> None:
 
 
 def write_picture(path: Path, height: int, width: int, objects: int) -> None:
-    """A picture (height, width, 3) with bright discs and their boxes."""
+    """A picture (height, width, 3) with bright discs and their boxes, at most 64."""
     random = np.random.default_rng(0)
     picture = random.integers(30, 70, (height, width, 3), dtype=np.uint8)
     y, x = np.ogrid[:height, :width]
-    half, boxes = min(height, width) // 12, []
+    rows = 4 if objects <= 16 else 8
+    half, boxes = min(height, width) // (3 * rows), []
     for i in range(objects):
-        cy, cx = height * (i % 4 + 1) // 5, width * (i // 4 % 4 + 1) // 5
+        cy, cx = height * (i % rows + 1) // (rows + 1), width * (i // rows + 1) // (rows + 1)
         picture[((y - cy) / half) ** 2 + ((x - cx) / half) ** 2 <= 1] += np.uint8(90)
         boxes.append([cx - half, cy - half, cx + half, cy + half])
     np.savez_compressed(path, imgs=picture, boxes=np.array(boxes, np.uint16))
+
+
+def write_bar_cases(folder: Path) -> list[Path]:
+    """The three cases that the bars against the challenge's programs name: a picture as large as a
+    mammogram with 4 boxes, one of microscopy's size with 50, and a CT of 100 slices with 5."""
+    names = ("2DBox_Mammography_made", "2DBox_Microscopy_50boxes", "3DBox_CT_made")
+    large, many, volume = paths = [folder / f"{name}.npz" for name in names]
+    write_picture(large, 2604, 1726, 4)
+    write_picture(many, 768, 1024, 50)
+    write_volume(volume, 100, 512, 5)
+    return paths

@@ -85,7 +85,7 @@ def encoder_input(
 
         small = resize_like(picture.astype(np.uint8), size, interpolation).astype(np.float32)
     if small.ndim == 2:
-        small = np.repeat(small[:, :, None], 3, axis=2)
+        small = small[:, :, None]  # normalised once where the channels are the same
     small = normalise(small, normalisation)
     square = np.zeros((1, 3, frame.side, frame.side), np.float32)
     square[0, :, : frame.rows, : frame.columns] = np.moveaxis(small, 2, 0)
@@ -93,7 +93,8 @@ def encoder_input(
 
 
 def normalise(picture: NDArray[np.float32], rule: Normalisation) -> NDArray[np.float32]:
-    """Values (h, w, 3) by a model's rule."""
+    """Values (h, w, 3) by a model's rule, or (h, w, 1), which means of its own for each channel
+    make (h, w, 3)."""
     if rule.kind == "none":
         return picture
     if rule.kind == "mean-std":

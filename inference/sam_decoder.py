@@ -5,6 +5,7 @@ half a pixel).  Logits cover the whole square input of the encoder, padding incl
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -75,33 +76,66 @@ def draw_whole(logits: Array, frame: Frame, rule: SamRule, threshold: float) -> 
     rows, columns = np.flatnonzero(above.any(axis=1)), np.flatnonzero(above.any(axis=0))
     if rows.size == 0:
         return Mask(0, 0, np.zeros((0, 0), np.bool_))
-    top, bottom = _touched(down, rows[0], rows[-1])
-    left, right = _touched(across, columns[0], columns[-1])
-    native = down[top:bottom] @ logits @ across[left:right].T
+    top, bottom = down.touched(rows[0], rows[-1])
+    left, right = across.touched(columns[0], columns[-1])
+    native = down.times(across.times(logits.T, left, right).T, top, bottom)
     return Mask(top, left, native > threshold)
 
 
-def _touched(weights: NDArray[np.float32], first: int, last: int) -> tuple[int, int]:
-    """Rows of ``weights`` (size_out, size_in) that take anything from inputs first..last."""
-    rows = np.flatnonzero(weights[:, first : last + 1].any(axis=1))
-    return (int(rows[0]), int(rows[-1]) + 1) if rows.size else (0, 0)
+@dataclass(frozen=True)
+class Bands:
+    """Weights (size_out, size_in) whose rows are narrow bands that move right as rows go down."""
+
+    weights: NDArray[np.float32]
+    first: NDArray[np.intp]
+    """(size_out,): the first input of each row that counts."""
+    stop: NDArray[np.intp]
+    """(size_out,): one past the last."""
+
+    @classmethod
+    def of(cls, weights: NDArray[np.float32]) -> "Bands":
+        """Bands of dense weights; a row without any input has an empty band."""
+        counts = weights != 0
+        first = counts.argmax(axis=1)
+        stop = weights.shape[1] - counts[:, ::-1].argmax(axis=1)
+        empty = ~counts.any(axis=1)
+        first[empty] = stop[empty] = weights.shape[1]
+        return cls(weights, first, stop)
+
+    def touched(self, first: int, last: int) -> tuple[int, int]:
+        """Rows, first and one past the last, that take anything from inputs first..last."""
+        rows = np.flatnonzero((self.first <= last) & (self.stop > first))
+        return (int(rows[0]), int(rows[-1]) + 1) if rows.size else (0, 0)
+
+    def times(self, values: Array, start: int, stop: int) -> Array:
+        """Rows start..stop of weights @ values (size_in, n), some rows and what they take at a
+        time: a dense product would multiply mostly zeros."""
+        product = np.zeros((stop - start, values.shape[1]), np.float32)
+        for row in range(start, stop, _ROWS_AT_ONCE):
+            end = min(row + _ROWS_AT_ONCE, stop)
+            low, high = int(self.first[row:end].min()), int(self.stop[row:end].max())
+            taken = self.weights[row:end, low:high]
+            np.matmul(taken, values[low:high], out=product[row - start : end - start])
+        return product
+
+
+_ROWS_AT_ONCE = 64
+"""Rows of a banded product that are worked out by one dense product."""
 
 
 @lru_cache(maxsize=16)
-def _to_native(
-    grid: int, side: int, filled: int, size: int, upsampling: str
-) -> NDArray[np.float32]:
+def _to_native(grid: int, side: int, filled: int, size: int, upsampling: str) -> Bands:
     """Weights (size, grid) from a row of logits to a row of the picture.
 
     ``through-input``: to the encoder's input, cut at the picture, to the picture (SAM);
     ``direct``: cut on the logits' own grid, to the picture.
     """
     if upsampling == "through-input":
-        return np.asarray(bilinear_weights(filled, size) @ bilinear_weights(grid, side)[:filled])
+        return Bands.of(bilinear_weights(filled, size) @ bilinear_weights(grid, side)[:filled])
     kept = min(grid, max(1, round(filled * grid / side)))
     weights = np.zeros((size, grid), np.float32)
     weights[:, :kept] = bilinear_weights(kept, size)
-    return weights
+    return Bands.of(weights)
 
 
 def bilinear_weights(size_in: int, size_out: int) -> NDArray[np.float32]:

@@ -19,6 +19,9 @@ from inference.preprocess import Frame, encoder_input
 from inference.profile import span
 from inference.prompt import box_edges
 
+SLICES_AHEAD = 2
+"""Enough that neither thread waits for the other where slices take their turns at being dear."""
+
 
 class Model:
     """One encoder and decoder of a bundle; each graph is compiled when first needed."""
@@ -63,6 +66,12 @@ class Model:
                     graph = compile_graph(self._bundle, file, self._settings, batch)
             self._compiled[file, batch] = graph
         return self._compiled[file, batch]
+
+    @property
+    def slices_ahead(self) -> int:
+        """How many slices of a volume may be encoded before they are asked for, by a second thread:
+        none where one thread is asked for."""
+        return 0 if self._settings.threads == 1 else SLICES_AHEAD
 
     def compile(self) -> None:
         """Compile both graphs now."""

@@ -4,7 +4,8 @@ once.
 The organisers' baseline walks box by box and encodes a slice again for every box.  Here two sweeps
 serve all boxes together: upwards from the lowest middle slice, then downwards from the highest.  A
 slice that both sweeps need is kept between them; the number of its remaining uses is known
-beforehand, so it is dropped the moment it is not needed.
+beforehand, so it is dropped the moment it is not needed.  The next slices are encoded while one is
+decoded (:mod:`inference.lookahead`).
 """
 
 import logging
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from inference.case import label_type
 from inference.decoder import Embedding, Prompt
+from inference.lookahead import Lookahead
 from inference.postprocess import Mask, as_label_type, paint
 from inference.progress import Progress
 from inference.resample import Rect
@@ -42,6 +44,10 @@ class EmbeddingCache:
         if z in self._kept:
             self._kept.move_to_end(z)
         return self._kept.get(z)
+
+    def __contains__(self, z: object) -> bool:
+        """Whether slice ``z`` is kept; looking is no use of it."""
+        return z in self._kept
 
     def keep(self, z: int, embedding: Embedding) -> None:
         """Keep an embedding, dropping others where they would be too many bytes together."""
@@ -75,14 +81,16 @@ class VolumeWalk:
         self.labels = np.zeros(volume.shape, label_type(len(tracks)))
         self._tracking = make_tracking(model.spec, *volume.shape[1:])
         self._cache = EmbeddingCache(cache_bytes)
-        self._uses = Counter(z for _, z, _ in self._steps())
+        slices = [z for _, z, _ in self._steps()]
+        self._uses = Counter(slices)
+        self._source = Lookahead(self._encode, slices, model.slices_ahead)
 
     def run(self) -> NDArray[np.unsignedinteger]:
         """Labels (D, H, W)."""
         last: dict[int, Mask] = {}
         middles: dict[int, Mask] = {}
         steps = list(self._steps())
-        with Progress("slices", len(steps)) as progress:
+        with Progress("slices", len(steps)) as progress, self._source:
             for upwards, z, active in steps:
                 embedding = self._embedding(z)
                 prompts = [
@@ -146,12 +154,16 @@ class VolumeWalk:
         self._uses[z] -= 1
         embedding = self._cache.get(z)
         if embedding is None:
-            embedding = self.model.embed(self._picture(z))
+            embedding = self._source.take(z)
         if self._uses[z] > 0:
             self._cache.keep(z, embedding)
         else:
             self._cache.drop(z)
+        self._source.step(self._cache)
         return embedding
+
+    def _encode(self, z: int) -> Embedding:
+        return self.model.embed(self._picture(z))
 
     def _picture(self, z: int) -> NDArray[np.uint8]:
         """What the encoder is shown of slice ``z``."""

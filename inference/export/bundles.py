@@ -13,7 +13,14 @@ from inference.export.errors import ExportError
 from inference.export.folders import model_entry, new_folder, write_json
 from inference.export.graphs import check_graph, write_graph
 from inference.export.matching import Shapes, load_strictly, shapes_of
-from inference.export.networks.sam_parts import GRID, SamDecoderGraph, SamModel, SamScribbleGraph
+from inference.export.networks.sam_parts import (
+    CHANNELS,
+    GRID,
+    SamDecoderGraph,
+    SamEncoderGraph,
+    SamModel,
+    SamScribbleGraph,
+)
 
 CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")
 """How files of a folder of experts may end."""
@@ -123,13 +130,13 @@ def _graphs(
     side = int(ARCHITECTURES[kind].rules["input_size"])
     random = torch.Generator().manual_seed(0)
     image = torch.rand(1, 3, side, side, generator=random)
-    embedding = torch.randn(1, 256, 64, 64, generator=random)
+    embedding = torch.randn(1, GRID, GRID, CHANNELS, generator=random)
     box = torch.tensor([[0.2, 0.3, 0.7, 0.6]]) * side
     strokes = torch.zeros(1, 1, 4 * GRID, 4 * GRID)
     strokes[..., 100:104, 40:160] = 1
     scribble = SamScribbleGraph(model).eval()
     graphs: tuple[tuple[torch.nn.Module, dict[str, torch.Tensor]], ...] = (
-        (model.image_encoder, {"image": image}),
+        (SamEncoderGraph(model).eval(), {"image": image}),
         (SamDecoderGraph(model, side).eval(), {"embedding": embedding, "boxes": box}),
         (scribble, {"embedding": embedding, "strokes": strokes}),
     )

@@ -5,7 +5,12 @@ import importlib.util
 from pathlib import Path
 
 ABSENT = [n for n in ("torch", "kornia", "safetensors") if importlib.util.find_spec(n) is None]
-TORCH_TESTS = ["test_architectures.py", "test_bundles.py", "test_checkpoints.py"]
+TORCH_TESTS = [
+    "test_architectures.py",
+    "test_bundles.py",
+    "test_checkpoints.py",
+    "test_token_side.py",
+]
 collect_ignore = TORCH_TESTS if ABSENT else []
 
 

@@ -97,7 +97,7 @@ def test_the_graph_of_a_decoder_answers_as_the_modules_do(networks, name):
     with torch.no_grad():
         sparse, dense = prompts(points=None, boxes=box, masks=None)
         expected, _ = decoder(embedding, prompts.get_dense_pe(), sparse, dense, False)
-        found = SamDecoderGraph(network, side)(embedding, box + 0.5)
+        found = SamDecoderGraph(network, side)(embedding.permute(0, 2, 3, 1), box + 0.5)
     assert torch.allclose(found, expected[:, 0], atol=1e-5)
 
 

@@ -154,5 +154,5 @@ def test_the_scribble_graph_is_kornias_prompt_encoder_and_decoder():
             dense_prompt_embeddings=dense,
             multimask_output=False,
         )
-        found = SamScribbleGraph(model).eval()(embedding, strokes)
+        found = SamScribbleGraph(model).eval()(embedding.permute(0, 2, 3, 1), strokes)
     assert torch.allclose(found, expected[:, 0], atol=1e-4 * float(expected.abs().max()))

@@ -8,7 +8,7 @@ from inference.decoder import Prompt
 from inference.postprocess import Mask, cut_mask
 from inference.preprocess import Frame
 from inference.rules import SamRule
-from inference.sam_decoder import bilinear_weights, draw_whole, input_box
+from inference.sam_decoder import Bands, bilinear_weights, draw_whole, input_box
 from inference.sam_tracking import SamTracking
 from inference.segment import Segmenter
 from inference.tracking import make_tracks
@@ -93,6 +93,27 @@ def test_drawing_only_the_window_changes_nothing(interpolate, upsampling, grid, 
         logits = (rng.normal(size=(grid, grid)) * 2 + shift).astype(np.float32)
         mask = draw_whole(logits, frame, rule, 0.0)
         assert np.array_equal(whole(mask, size), dense(logits, frame, rule))
+
+
+@pytest.mark.parametrize(("grid", "size"), [(16, 300), (300, 16), (7, 7), (1, 130), (130, 1)])
+def test_a_banded_product_is_the_dense_one(grid, size):
+    weights = bilinear_weights(grid, size)
+    bands = Bands.of(weights)
+    values = np.random.default_rng(0).normal(size=(grid, 5)).astype(np.float32)
+    for start, stop in ((0, size), (size // 3, size // 3 * 2), (size - 1, size)):
+        found = bands.times(values, start, stop)
+        assert np.allclose(found, weights[start:stop] @ values, atol=1e-6)
+    for first, last in ((0, 0), (grid // 2, grid - 1)):
+        rows = np.flatnonzero(weights[:, first : last + 1].any(axis=1))
+        expected = (rows[0], rows[-1] + 1) if rows.size else (0, 0)
+        assert bands.touched(first, last) == expected
+
+
+def test_a_row_that_takes_nothing_is_zero():
+    bands = Bands.of(np.array([[0, 0], [1, 0], [0, 0]], np.float32))
+    values = np.array([[3], [5]], np.float32)
+    assert bands.times(values, 0, 3).tolist() == [[0], [3], [0]]
+    assert bands.touched(0, 1) == (1, 2) and bands.touched(1, 1) == (0, 0)
 
 
 def test_what_lies_in_the_padding_is_dropped():

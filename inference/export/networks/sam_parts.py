@@ -10,9 +10,15 @@ from kornia.models.sam.architecture.prompt_encoder import PromptEncoder
 from kornia.models.sam.architecture.transformer import TwoWayTransformer
 from torch import nn
 
+from inference.export.networks.token_side import TokenSideTransformer, Upscaling
+
 CHANNELS = 256
 GRID = 64
 """Side of the embedding."""
+
+MASK_TOKEN = 1
+"""Index of the token whose mask boxes and scribbles use: the first mask token after that of the
+quality (IoU)."""
 
 
 class SamModel(nn.Module):
@@ -52,31 +58,48 @@ def set_norm_eps(module: nn.Module, eps: float) -> None:
 class _MaskGraph(nn.Module):
     """What box and scribble decoders share: tokens and a source in, logits (1, 256, 256) out.
 
-    Only the mask that these prompts use (token 0) is up-scaled; what depends on the weights alone
-    is a constant of the graph.
+    Only the mask that these prompts use is up-scaled; what depends on the weights alone is a
+    constant of the graph.
     """
 
     def __init__(self, model: SamModel) -> None:
         super().__init__()
-        self.decoder = model.mask_decoder
-        held = self.decoder.state_dict()
-        tokens = torch.cat([held["iou_token.weight"], held["mask_tokens.weight"]])
-        self.tokens = tokens[None]  # (1, 5, 256)
-        self.position = model.prompt_encoder.get_dense_pe().detach()
+        decoder = model.mask_decoder
+        held = decoder.state_dict()
+        self.tokens = torch.cat([held["iou_token.weight"], held["mask_tokens.weight"]])  # (5, 256)
+        self.position = as_rows(model.prompt_encoder.get_dense_pe().detach().permute(0, 2, 3, 1))
+        self.transformer = TokenSideTransformer(decoder.transformer, MASK_TOKEN)
+        self.weigh = decoder.output_hypernetworks_mlps[0]
+        self.upscale = Upscaling(decoder.output_upscaling, self.transformer.last_norm, GRID)
 
     def logits(self, source: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Logits (1, 256, 256)."""
-        answered, pixels = self.decoder.transformer(source, self.position, tokens)
-        pixels = pixels.transpose(1, 2).reshape(1, CHANNELS, GRID, GRID)
-        upscaled = self.decoder.output_upscaling(pixels)  # (1, 32, 256, 256)
-        weights = self.decoder.output_hypernetworks_mlps[0](answered[:, 1])  # (1, 32)
-        side = upscaled.shape[-1]
-        logits: torch.Tensor = weights[:, None] @ upscaled.flatten(2)
-        return logits.reshape(1, side, side)
+        """Logits (1, 256, 256) of a source (4096, 256) and tokens (N, 256)."""
+        answered, pixels = self.transformer(source, self.position, tokens)
+        logits: torch.Tensor = self.upscale(pixels, self.weigh(answered))
+        return logits
+
+
+class SamEncoderGraph(nn.Module):
+    """An image encoder with channels last, as the decoders multiply: in the encoder the turn costs
+    nothing, in the decoder a tenth of every box."""
+
+    def __init__(self, model: SamModel) -> None:
+        super().__init__()
+        self.encoder = model.image_encoder
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Embedding (1, 64, 64, 256) of an image (1, 3, S, S)."""
+        embedding: torch.Tensor = self.encoder(image)
+        return embedding.permute(0, 2, 3, 1)
+
+
+def as_rows(picture: torch.Tensor) -> torch.Tensor:
+    """(1, h, w, C) as (h * w, C)."""
+    return picture.reshape(-1, picture.shape[-1])
 
 
 class SamDecoderGraph(_MaskGraph):
-    """Box prompt and mask decoder as one graph: embedding (1, 256, 64, 64) and one box (1, 4), in
+    """Box prompt and mask decoder as one graph: embedding (1, 64, 64, 256) and one box (1, 4), in
     encoder-input pixels with any offset already added, to logits (1, 256, 256)."""
 
     def __init__(self, model: SamModel, input_size: int) -> None:
@@ -84,20 +107,20 @@ class SamDecoderGraph(_MaskGraph):
         self.side = float(input_size)
         held = model.prompt_encoder.state_dict()
         corners = torch.cat([held[f"point_embeddings.{i}.weight"] for i in (2, 3)])
-        self.corners = corners[None]  # (1, 2, 256)
+        self.corners = corners  # (2, 256)
         self.frequencies = held["pe_layer.positional_encoding_gaussian_matrix"]  # (2, 128)
-        self.no_mask = held["no_mask_embed.weight"].reshape(1, -1, 1, 1)
+        self.no_mask = held["no_mask_embed.weight"]  # (1, 256)
 
     def forward(self, embedding: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
         """Logits (1, 256, 256)."""
-        points = boxes.reshape(1, 2, 2) / self.side
+        points = boxes.reshape(2, 2) / self.side
         angles = 2 * torch.pi * ((2 * points - 1) @ self.frequencies)
         prompt = torch.cat([torch.sin(angles), torch.cos(angles)], dim=-1) + self.corners
-        return self.logits(embedding + self.no_mask, torch.cat([self.tokens, prompt], dim=1))
+        return self.logits(as_rows(embedding) + self.no_mask, torch.cat([self.tokens, prompt]))
 
 
 class SamScribbleGraph(_MaskGraph):
-    """Mask prompt and mask decoder as one graph: embedding (1, 256, 64, 64) and strokes
+    """Mask prompt and mask decoder as one graph: embedding (1, 64, 64, 256) and strokes
     (1, 1, 256, 256), 0 or 1, to logits (1, 256, 256); no box and no point besides."""
 
     def __init__(self, model: SamModel) -> None:
@@ -106,4 +129,5 @@ class SamScribbleGraph(_MaskGraph):
 
     def forward(self, embedding: torch.Tensor, strokes: torch.Tensor) -> torch.Tensor:
         """Logits (1, 256, 256)."""
-        return self.logits(embedding + self.downscaling(strokes), self.tokens)
+        dense = self.downscaling(strokes).permute(0, 2, 3, 1)
+        return self.logits(as_rows(embedding + dense), self.tokens)
