@@ -8,6 +8,7 @@ saved as the checkpoint that we export.
 """
 
 import argparse
+import hashlib
 import importlib
 import os
 import runpy
@@ -113,6 +114,22 @@ def answer(model: Any, embedding: torch.Tensor, box: torch.Tensor) -> torch.Tens
         multimask_output=False,
     )
     return logits[:, 0]
+
+
+def remember(model: Any) -> None:
+    """Keep the embeddings of inputs that a program encodes again for every box: the same numbers,
+    in less time."""
+    encode, kept = model.image_encoder.forward, {}
+
+    def forward(image: torch.Tensor) -> torch.Tensor:
+        key = hashlib.sha256(image.contiguous().numpy().tobytes()).digest()
+        if key not in kept:
+            while len(kept) >= 8:
+                kept.pop(next(iter(kept)))
+            kept[key] = encode(image)
+        return kept[key].clone()
+
+    model.image_encoder.forward = forward
 
 
 def probe(model: Any, side: int, work: Path) -> None:
@@ -230,6 +247,7 @@ def challenge_script(system: str, checkout: Path, work: Path, _: Path | None) ->
         centre(model, 256, work)
         torch.save(model.state_dict(), checkpoint)
         probe(model, 256, work)
+        remember(model)
 
     script = checkout / "CVPR24_LiteMedSAM_infer.py"
     inputs, masks = f"{work / 'cases'}/", f"{work / 'masks'}/"
@@ -293,6 +311,8 @@ def medsam_script(system: str, checkout: Path, work: Path, _: Path | None) -> No
     centre(model, 1024, work)
     torch.save(model.state_dict(), checkpoint)
     probe(model, 1024, work)
+    remember(model)
+    sam_model_registry["vit_b"] = lambda checkpoint: model  # the same weights, once for all runs
     script = checkout / "MedSAM_Inference.py"
     (work / "png").mkdir(exist_ok=True)
     for path in sorted((work / "cases").glob("2D*.npz")):
