@@ -90,8 +90,10 @@ def _without_objects(path: Path) -> Any:
     the baseline's a loss of numpy): those are left out, the rest is read with ``weights_only`` as
     ever."""
     names = get_unsafe_globals_in_checkpoint(path)
-    known = [(_IgnoredMapping if n.lower().endswith("dict") else _Ignored, n) for n in names]
-    with safe_globals(known):  # type: ignore[arg-type]
+    known: list[Any] = [
+        (_IgnoredMapping if name.lower().endswith("dict") else _Ignored, name) for name in names
+    ]
+    with safe_globals(known):
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
