@@ -8,6 +8,7 @@ saved as the checkpoint that we export.
 """
 
 import argparse
+import hashlib
 import importlib
 import os
 import runpy
@@ -27,6 +28,9 @@ import torch
 from torch import nn
 
 SEED = 2024
+
+Prepare = Callable[[torch.Tensor], torch.Tensor]
+"""Pixels 0..255 to what an encoder takes."""
 
 
 def main() -> None:
@@ -61,6 +65,44 @@ def randomise(model: nn.Module) -> None:
             part.running_var.copy_(torch.rand(part.running_var.shape, generator=random) + 0.5)
 
 
+def centre(model: Any, side: int, work: Path, prepare: Prepare = lambda x: x / 255) -> None:
+    """Shift the bias that makes the mask (token 0) until half of its pixels are above 0.
+
+    Else a random model's mask is nearly all or nothing, and an easy test.  The median is that of
+    four of the cases, stretched to the input's size.
+    """
+    decoder = model.mask_decoder
+    model.prompt_encoder.input_image_size = (side, side)
+    kept: list[torch.Tensor] = []
+    hook = decoder.output_upscaling.register_forward_hook(lambda _, __, out: kept.append(out))
+    paths = sorted((work / "cases").glob("*.npz"))
+    answers = []
+    for path in paths[:: max(1, len(paths) // 4)][:4]:
+        image, box = stretched(path, side)
+        answers.append(answer(model, model.image_encoder(prepare(image)), box).flatten())
+    hook.remove()
+    if not answers:
+        return
+    channels = torch.cat([out[0].flatten(1) for out in kept], 1)  # (32, pixels)
+    mean = channels.mean(1)
+    along = (mean @ channels) / (mean @ mean)
+    shift = (torch.cat(answers) / along).median()
+    decoder.output_hypernetworks_mlps[0].layers[-1].bias.data -= shift * mean / (mean @ mean)
+
+
+def stretched(path: Path, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Picture or middle slice (1, 3, side, side), 0..255, and its first box (1, 4)."""
+    with np.load(path) as case:
+        image, box = case["imgs"], case["boxes"][0]
+    if len(box) == 6:
+        image, box = np.stack([image[len(image) // 2]] * 3, 2), box[[0, 1, 3, 4]]
+    height, width = image.shape[:2]
+    pixels = torch.tensor(image).float().permute(2, 0, 1)[None]
+    resized = nn.functional.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
+    corners = box / np.array([width, height, width, height]) * side
+    return resized, torch.tensor(corners[None]).float()
+
+
 def answer(model: Any, embedding: torch.Tensor, box: torch.Tensor) -> torch.Tensor:
     """Logits (1, 256, 256) of the published modules."""
     sparse, dense = model.prompt_encoder(points=None, boxes=box, masks=None)
@@ -72,6 +114,22 @@ def answer(model: Any, embedding: torch.Tensor, box: torch.Tensor) -> torch.Tens
         multimask_output=False,
     )
     return logits[:, 0]
+
+
+def remember(model: Any) -> None:
+    """Keep the embeddings of inputs that a program encodes again for every box: the same numbers,
+    in less time."""
+    encode, kept = model.image_encoder.forward, {}
+
+    def forward(image: torch.Tensor) -> torch.Tensor:
+        key = hashlib.sha256(image.contiguous().numpy().tobytes()).digest()
+        if key not in kept:
+            while len(kept) >= 8:
+                kept.pop(next(iter(kept)))
+            kept[key] = encode(image)
+        return kept[key].clone()
+
+    model.image_encoder.forward = forward
 
 
 def probe(model: Any, side: int, work: Path) -> None:
@@ -186,8 +244,10 @@ def challenge_script(system: str, checkout: Path, work: Path, _: Path | None) ->
     def fill(model: nn.Module, *_: Any, **__: Any) -> None:
         randomise(model)
         model.eval()
+        centre(model, 256, work)
         torch.save(model.state_dict(), checkpoint)
         probe(model, 256, work)
+        remember(model)
 
     script = checkout / "CVPR24_LiteMedSAM_infer.py"
     inputs, masks = f"{work / 'cases'}/", f"{work / 'masks'}/"
@@ -204,6 +264,7 @@ def sam_predictor(system: str, checkout: Path, work: Path, _: Path | None) -> No
     model = package.sam_model_registry["vit_t" if mobile else "vit_b"]()
     randomise(model)
     model.eval()
+    centre(model, 1024, work, model.preprocess)
     torch.save(model.state_dict(), work / "checkpoint.pth")
     probe(model, 1024, work)
     predictor = package.SamPredictor(model)
@@ -247,8 +308,11 @@ def medsam_script(system: str, checkout: Path, work: Path, _: Path | None) -> No
         model = sam_model_registry["vit_b"](checkpoint)
     randomise(model)
     model.eval()
+    centre(model, 1024, work)
     torch.save(model.state_dict(), checkpoint)
     probe(model, 1024, work)
+    remember(model)
+    sam_model_registry["vit_b"] = lambda checkpoint: model  # the same weights, once for all runs
     script = checkout / "MedSAM_Inference.py"
     (work / "png").mkdir(exist_ok=True)
     for path in sorted((work / "cases").glob("2D*.npz")):
@@ -291,6 +355,7 @@ def medficient_program(system: str, checkout: Path, work: Path, program: Path | 
     model = BaseSAM(student.image_encoder, teacher.mask_decoder, teacher.prompt_encoder)
     randomise(model)
     model.eval()
+    centre(model, 512, work)
     torch.save(model.state_dict(), work / "checkpoint.pth")
     probe(model, 512, work)
     encoder = EncoderOnnxModel(model.image_encoder, preprocess_image=False)
@@ -327,8 +392,8 @@ def daft_model(work: Path) -> Any:
 
     model = create_sam_model("l0", False)
     randomise(model)
-    model.prompt_encoder.input_image_size = (256, 256)
     model.eval()
+    centre(model, 256, work)  # sets the prompt encoder's input size too
     torch.save(model.state_dict(), work / "checkpoint.pth")
     probe(model, 256, work)
     folder = work / "openvinomodels"

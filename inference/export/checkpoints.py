@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from inference.export.errors import ExportError
 
@@ -44,17 +45,67 @@ def _safetensors(path: Path) -> Any:
 
 
 def _torch_file(path: Path) -> Any:
+    """The content of a file of torch.save; never anything but tensors, numbers and words."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no type of its own for a file that it refuses
         text = str(error)
-        if "weights_only" in text or "Unsupported" in text or "GLOBAL" in text:
+        if not ("weights_only" in text or "Unsupported" in text or "GLOBAL" in text):
             raise ExportError(
-                f"{path}: expected tensors only, found pickled Python objects (a whole module?),"
-                " which could run any code when loaded; in its own project's environment run"
-                " torch.save(torch.load(FILE, weights_only=False).state_dict(), NEW) and give NEW"
+                f"{path}: expected a checkpoint, found: {_first_line(error)}"
             ) from None
-        raise ExportError(f"{path}: expected a checkpoint, found: {_first_line(error)}") from error
+    try:
+        content = _without_objects(path)
+    except Exception:
+        content = None
+    if not _has_wrapped_tensors(content):
+        raise ExportError(
+            f"{path}: expected tensors only, found pickled Python objects (a whole module?),"
+            " which could run any code when loaded; in its own project's environment run"
+            " torch.save(torch.load(FILE, weights_only=False).state_dict(), NEW) and give NEW; of a"
+            ' dict save its ["state_dict"] or ["model"]'
+        )
+    return content
+
+
+class _Ignored:
+    """What stands in the file for a Python object; nothing of the object is imported or run."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+
+class _IgnoredMapping:
+    """The same for one that the file fills as it fills a dict (Lightning's AttributeDict)."""
+
+    def __new__(cls, *_: Any) -> Any:
+        return {}
+
+
+def _without_objects(path: Path) -> Any:
+    """Training scripts keep Python objects beside the weights (Lightning its optimiser's settings,
+    the baseline's a loss of numpy): those are left out, the rest is read with ``weights_only`` as
+    ever."""
+    names = get_unsafe_globals_in_checkpoint(path)
+    known: list[Any] = [
+        (_IgnoredMapping if name.lower().endswith("dict") else _Ignored, name) for name in names
+    ]
+    with safe_globals(known):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _has_wrapped_tensors(content: Any) -> bool:
+    """Whether a wrapper's key holds tensors by name and nothing else."""
+    inner = [content.get(key) for key in WRAPPERS] if isinstance(content, dict) else []
+    return any(
+        isinstance(held, Mapping)
+        and len(held) > 0
+        and all(isinstance(value, torch.Tensor) for value in held.values())
+        for held in inner
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -24,8 +24,8 @@ PUBLISHED = {
     "sam-vit-b": (314, 93_735_472, 89_670_912, "2a326f8855d290e0"),
 }
 """Tensors, parameters, parameters of the encoder, and the start of the sha256 of all names and
-shapes; litemedsam, medficientsam-l0, daft and repmedsam read off the published code's own modules
-(benchmarks/published_agreement.py)."""
+shapes; all equal to those of the published code's own modules, built from the checkouts that
+benchmarks/published_programs.py uses."""
 
 
 @pytest.fixture(scope="module")

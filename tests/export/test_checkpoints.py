@@ -1,7 +1,10 @@
 """Checkpoints in every wrapper in which they are found, and those that are refused."""
 
+import collections
+import functools
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -54,7 +57,34 @@ class Harmful:
         return (exec, ("raise SystemExit('ran')",))
 
 
-@pytest.mark.parametrize("content", [torch.nn.Linear(2, 2), {"model": Harmful()}])
+class AttributeDict(dict):
+    """A dict of its own kind, as Lightning keeps a module's arguments."""
+
+
+def test_a_lightning_file_is_read_without_its_objects(tmp_path):
+    # MedficientSAM's .ckpt: save_hyperparameters() keeps functools.partial objects
+    optimizer = functools.partial(torch.optim.AdamW, lr=1e-4)
+    extra = {
+        "hyper_parameters": AttributeDict(optimizer=optimizer, harmful=Harmful(), size=512),
+        "counts": collections.defaultdict(int, a=1),
+        "loss": np.float64(0.5),  # the baseline's training script
+    }
+    torch.save({"state_dict": prefixed("model."), "epoch": 3} | extra, tmp_path / "best.ckpt")
+    found = read_checkpoint(tmp_path / "best.ckpt")
+    assert set(found) == set(TENSORS)
+    assert torch.equal(found["image_encoder.a"], TENSORS["image_encoder.a"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        torch.nn.Linear(2, 2),
+        {"model": Harmful()},
+        {"state_dict": {"image_encoder.a": torch.ones(1), "loss": Harmful()}},
+        {"epoch": 1, "settings": AttributeDict(a=Harmful())},
+    ],
+    ids=["module", "object", "among tensors", "no weights"],
+)
 def test_pickled_objects_are_refused_with_a_way_out(tmp_path, content):
     path = tmp_path / "model.pth"
     torch.save(content, path)
