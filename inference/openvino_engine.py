@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from inference.engine import Array, EngineSettings, available_threads
+from inference.engine import Array, EngineSettings, available_threads, wanted_inputs
 from inference.errors import EngineError
 from inference.openvino_library import LibraryGraph, import_graph, library_version
 
@@ -40,13 +40,14 @@ class OpenVinoGraph:
         self._request = compiled.create_infer_request()
         self._names = [port.get_any_name() for port in compiled.inputs]
 
-    def run(self, inputs: Mapping[str, Array]) -> Array:
-        """Run once; the output is copied out of the engine's buffer."""
+    def run(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
+        """Run once; the outputs are copied out of the engine's buffers."""
         import numpy as np  # here, so that nothing waits for it before a graph is loaded
 
-        wanted = {name: np.ascontiguousarray(inputs[name]) for name in self._names}
-        result = self._request.infer(wanted, share_inputs=True, share_outputs=True)
-        return np.array(result[0], dtype=np.float32, copy=True)
+        arrays = map(np.ascontiguousarray, wanted_inputs(self._names, inputs))
+        asked = dict(zip(self._names, arrays, strict=True))
+        found = self._request.infer(asked, share_inputs=True, share_outputs=True)
+        return tuple(np.array(found[i], dtype=np.float32) for i in range(len(found)))
 
 
 def compile_openvino(

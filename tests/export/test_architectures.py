@@ -90,14 +90,14 @@ def test_only_dafts_builder_reaches_the_decoders_norms(networks):
 
 @pytest.mark.parametrize("name", ["litemedsam", "daft"])
 def test_the_graph_of_a_decoder_answers_as_the_modules_do(networks, name):
-    network, side = networks[name], 256
+    network = networks[name]
     embedding = torch.randn(1, 256, 64, 64, generator=torch.Generator().manual_seed(1))
     box = torch.tensor([[30.0, 41, 170, 122]])
     prompts, decoder = network.prompt_encoder, network.mask_decoder
     with torch.no_grad():
         sparse, dense = prompts(points=None, boxes=box, masks=None)
         expected, _ = decoder(embedding, prompts.get_dense_pe(), sparse, dense, False)
-        found = SamDecoderGraph(network, side)(embedding, box + 0.5)
+        found = SamDecoderGraph(network)(embedding, box + 0.5)
     assert torch.allclose(found, expected[:, 0], atol=1e-5)
 
 

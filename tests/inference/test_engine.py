@@ -43,7 +43,8 @@ def graph(folder, file, engine="openvino", batch=1, **changes):
 def test_a_graph_gives_the_numbers_worked_out_by_hand(folder, engine, batch):
     values = np.random.default_rng(1).uniform(0, 255, (1, 1, 16, 16)).astype(np.float32)
     boxes = np.array(BOXES[:batch], np.float32)
-    found = graph(folder, "decoder.onnx", engine, batch).run({"embedding": values, "boxes": boxes})
+    decoder = graph(folder, "decoder.onnx", engine, batch)
+    (found,) = decoder.run({"embedding": values, "boxes": boxes})
     whole = np.tile(np.array([0, 0, 16, 16], np.float32), (batch, 1))
     expected = bright_logits(np.repeat(values[:, 0], batch, 0), boxes, whole)
     assert found.dtype == np.float32
@@ -55,7 +56,7 @@ def test_what_a_graph_gave_is_not_overwritten_by_its_next_run(folder, engine):
     # challenge.md B6: cached outputs of one request alias one buffer
     encoder = graph(folder, "encoder.onnx", engine)
     pictures = np.random.default_rng(2).uniform(0, 255, (3, 1, 3, 16, 16)).astype(np.float32)
-    kept = [encoder.run({"image": picture}) for picture in pictures]
+    kept = [encoder.run({"image": picture})[0] for picture in pictures]
     for values, picture in zip(kept, pictures, strict=True):
         assert np.array_equal(values, picture[:, 1:2])
 
@@ -63,7 +64,7 @@ def test_what_a_graph_gave_is_not_overwritten_by_its_next_run(folder, engine):
 @ENGINES
 def test_inputs_need_not_lie_in_order_in_memory(folder, engine):
     picture = np.random.default_rng(2).uniform(0, 255, (16, 16, 3)).astype(np.float32)
-    found = graph(folder, "encoder.onnx", engine).run({"image": picture.T[None]})
+    found = graph(folder, "encoder.onnx", engine).run({"image": picture.T[None]})[0]
     assert np.array_equal(found[0, 0], picture[:, :, 1].T)
 
 
