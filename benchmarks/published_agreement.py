@@ -40,8 +40,8 @@ GRAPH_BAR, PIXEL_BAR = 1e-4, 0.999
 TEACHERS = ("medsam", "mobilesam", "sam-vit-b")
 """Their programs know no volumes."""
 
-MORE_SLICES = ("swin-litemedsam",)
-"""Its program leaves out both end slices: twice as many are needed to go both ways."""
+END_SLICES = {"swin-litemedsam": 2}
+"""Slices more of a volume, for a program that leaves out those at both ends of a box."""
 
 SLICES, BOXES_2D, BOXES_3D = 4, 4, 2
 """Most of each in a case: the published programs take seconds for every slice of every box."""
@@ -63,7 +63,7 @@ def main() -> int:
         work = (args.work or Path(temporary)).resolve()
         only_2d = args.system in TEACHERS
         boxes = 2 if only_2d else BOXES_2D
-        slices = SLICES * (2 if args.system in MORE_SLICES else 1)
+        slices = SLICES + END_SLICES.get(args.system, 0)
         make_cases(args.data, work / "cases", args.cases, only_2d, boxes, slices)
         run_published(args.system, args.checkout, work, args.program)
         bundle = work / "bundle"
