@@ -58,8 +58,8 @@ def _number(randint: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _remembering(encode: Callable[..., Any]) -> Callable[..., Any]:
-    """``encode`` that keeps what it answered of the last pictures: the program encodes a slice again
-    for every box."""
+    """``encode`` that keeps what it answered of the last pictures: the program encodes a slice
+    again for every box."""
     kept: dict[bytes, Any] = {}
 
     def remembered(image: torch.Tensor) -> Any:

@@ -234,7 +234,9 @@ def _check(bundle: Bundle, path: Path) -> None:
         if model not in bundle.models:
             known = sorted(bundle.models)
             raise BundleError(f"{path}: routing.{modality}: expected one of {known}, found {model}")
-    for spec in bundle.models.values():
+    for name, spec in bundle.models.items():
+        if spec.drawn is not None and spec.sam is None:
+            raise BundleError(f"{path}: models.{name}.drawn: expected a model with sam, found none")
         scribble = () if spec.scribble is None else (spec.scribble.decoder,)
         for file in (spec.encoder, spec.decoder, *scribble):
             if file not in bundle.sha256:

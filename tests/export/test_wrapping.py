@@ -254,3 +254,9 @@ def test_a_missing_expert_is_named(tmp_path, capsys):
 def test_a_call_without_the_right_files_is_wrong(words, tmp_path):
     with pytest.raises(SystemExit, match="2"):
         run("daft", *words, "--out", tmp_path / "b")
+
+
+def test_a_system_of_several_tensors_is_not_wrapped(tmp_path, capsys):
+    words = ("--encoder", "e.onnx", "--decoder", "d.onnx", "--out", tmp_path / "b")
+    assert run("swin-litemedsam", *words) == 2
+    assert "expected a system whose graphs were published" in capsys.readouterr().err

@@ -145,6 +145,16 @@ def encoder_onnx(side: int) -> bytes:
     )
 
 
+def two_tensors_onnx(side: int) -> bytes:
+    """(1, 3, side, side) -> its middle channel and its last, in this order."""
+    return onnx_model(
+        _node("Split", ["image"], ["red", "green", "blue"], axis=1)
+        + _port(11, "image", [1, 3, side, side])
+        + _port(12, "green", [1, 1, side, side])
+        + _port(12, "blue", [1, 1, side, side])
+    )
+
+
 def decoder_onnx(side: int) -> bytes:
     """The bright-pixel model over the encoder's whole input, any number of boxes."""
     centres = (np.arange(side) + 0.5).astype(np.float32)
