@@ -9,6 +9,7 @@ Twister, and both seeded once: :class:`Draws` gives the same numbers in the same
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,8 @@ class Draws:
     def __init__(self, rule: DrawnPromptRule) -> None:
         self._numpy = np.random.RandomState(rule.seed)
         self._torch = np.random.MT19937()
-        self._torch.state = np.random.RandomState(rule.seed).get_state(legacy=False)
+        seeded: Any = np.random.RandomState(rule.seed).get_state(legacy=False)
+        self._torch.state = seeded
         self._torch.random_raw(rule.skipped, output=False)
 
     def prompt(self, box: Rect, shown: Shown) -> DrawnPrompt:

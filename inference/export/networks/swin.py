@@ -163,17 +163,13 @@ class Stage(nn.Module):
     def __init__(self, inside: int, out: int, pairs: int, heads: int, shrink: int) -> None:
         super().__init__()
         self.downsample = PatchMerging(inside, out, shrink)
-        self.blocks = nn.ModuleList(
-            nn.ModuleList([SwinBlock(out, heads, False), SwinBlock(out, heads, True)])
-            for _ in range(pairs)
-        )
+        blocks = [(SwinBlock(out, heads, False), SwinBlock(out, heads, True)) for _ in range(pairs)]
+        self.blocks = nn.Sequential(*[nn.Sequential(*pair) for pair in blocks])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(1, C, h, w) to (1, C', h', w')."""
-        x = self.downsample(x)
-        for plain, shifted in self.blocks:  # type: ignore[misc]
-            x = shifted(plain(x))
-        return x.permute(0, 3, 1, 2)
+        mixed: torch.Tensor = self.blocks(self.downsample(x))
+        return mixed.permute(0, 3, 1, 2)
 
 
 class SwinEncoder(nn.Module):
@@ -182,10 +178,8 @@ class SwinEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         first = WIDTHS[0]
-        self.patch_embed = nn.Module()
-        self.patch_embed.seq = nn.Sequential(
-            ConvNorm(3, first // 2), nn.GELU(), ConvNorm(first // 2, first)
-        )
+        pixels = nn.Sequential(ConvNorm(3, first // 2), nn.GELU(), ConvNorm(first // 2, first))
+        self.patch_embed = nn.ModuleDict({"seq": pixels})
         for i, (pairs, heads, shrink) in enumerate(STAGES):
             stage = Stage(WIDTHS[i], WIDTHS[i + 1], pairs, heads, shrink)
             self.add_module(f"stage{i + 1}", stage)
@@ -193,7 +187,7 @@ class SwinEncoder(nn.Module):
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The embedding; outputs of the stages, (1, 128, 128, 128) and (1, 160 or 320, 64, 64)."""
-        x = self.patch_embed.seq(image)  # type: ignore[operator]
+        x = self.patch_embed["seq"](image)
         stages = []
         for i in range(len(STAGES)):
             x = self.get_submodule(f"stage{i + 1}")(x)
