@@ -13,6 +13,7 @@ inside either mask's bounding slices that agree; exit code 1 where a bar is miss
 
 The C++ programs (medficientsam-*, daft) are built from the checkout's cpp/ first: --program.  DAFT
 imports EfficientViT's package: EFFICIENTVIT_CHECKOUT names medficientsam's checkout, which has it.
+Swin-LiteMedSAM's code needs einops (and connected-components-3d, which requirements-dev.txt has).
 """
 
 import argparse

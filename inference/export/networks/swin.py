@@ -60,8 +60,9 @@ class WindowAttention(nn.Module):
         super().__init__()
         self.heads, self.shift = heads, WINDOW // 2 if is_shifted else 0
         if is_shifted:  # the published checkpoint holds these constants
-            for name, mask in zip(("upper_lower", "left_right"), _seam_masks(), strict=True):
-                setattr(self, f"{name}_mask", nn.Parameter(mask, requires_grad=False))
+            rows, columns = _seam_masks()
+            self.upper_lower_mask = nn.Parameter(rows, requires_grad=False)
+            self.left_right_mask = nn.Parameter(columns, requires_grad=False)
         self.to_qkv = nn.Linear(channels, 3 * HEAD * heads, bias=False)
         self.pos_embedding = nn.Parameter(torch.randn(2 * WINDOW - 1, 2 * WINDOW - 1))
         self.to_out = nn.Linear(HEAD * heads, channels)

@@ -67,9 +67,11 @@ def _upscaling(inside: int, between: int, out: int) -> nn.Sequential:
 class SwinSamModel(SamModel):
     """The whole model, named as its checkpoint names it."""
 
+    mask_decoder: SkipMaskDecoder
+
     def __init__(self) -> None:
         super().__init__(SwinEncoder(), 256)
-        self.mask_decoder = SkipMaskDecoder(self.mask_decoder)
+        self.mask_decoder = SkipMaskDecoder(self.mask_decoder)  # of SAM's, until here
 
     def graphs(self, scribbles: bool = False) -> dict[str, TracedGraph]:
         """See :meth:`SamModel.graphs`; there is no decoder of scribbles alone."""
@@ -134,10 +136,7 @@ class SwinDecoderGraph(nn.Module):
         kinds = [1] * POINTS + [2, 3]  # points of the object, two corners
         self.kinds = torch.cat([held[f"point_embeddings.{i}.weight"] for i in kinds])[None]
         self.downscaling = model.prompt_encoder.mask_downscaling
-        self.first, self.second = (
-            self.decoder.output_upscaling1,
-            self.decoder.output_upscaling2,
-        )
+        self.first, self.second = self.decoder.output_upscaling1, self.decoder.output_upscaling2
 
     def forward(
         self,
@@ -163,11 +162,12 @@ class SwinDecoderGraph(nn.Module):
         return logits.reshape(1, side, side)
 
 
-def _first_half(step: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+def _first_half(step: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """A 1 x 1 convolution of its first input channels alone, without bias."""
-    return nn.functional.conv2d(x, step.weight[:, : x.shape[1]])
+    return nn.functional.conv2d(x, step.get_parameter("weight")[:, : x.shape[1]])
 
 
-def _second_half(step: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+def _second_half(step: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """A 1 x 1 convolution of its last input channels alone, with its bias."""
-    return nn.functional.conv2d(x, step.weight[:, -x.shape[1] :], step.bias)
+    weight, bias = step.get_parameter("weight"), step.get_parameter("bias")
+    return nn.functional.conv2d(x, weight[:, -x.shape[1] :], bias)
