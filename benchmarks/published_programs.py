@@ -147,7 +147,10 @@ def probe(model: Any, side: int, work: Path) -> None:
 # --- stand-ins ----------------------------------------------------------------------------------
 
 
-STAND_INS = ("torchvision", "timm", "matplotlib", "pandas", "monai", "wandb", "hydra", "rootutils")
+STAND_INS = (
+    *("torchvision", "timm", "matplotlib", "pandas", "monai", "wandb", "hydra", "rootutils"),
+    "omegaconf",
+)
 """Packages that the programs import without need; each of their modules has every name."""
 
 
@@ -339,6 +342,13 @@ def medsam_script(system: str, checkout: Path, work: Path, _: Path | None) -> No
         np.savez_compressed(work / "masks" / path.name, segs=segs)
 
 
+def swin_script(system: str, checkout: Path, work: Path, _: Path | None) -> None:
+    """Swin-LiteMedSAM, whose prompts are drawn at random."""
+    from published_swin import run_swin
+
+    run_swin(checkout, work, randomise)
+
+
 # --- programs in C++ ----------------------------------------------------------------------------
 
 
@@ -502,6 +512,7 @@ def run_binary(line: list[Path | None], work: Path) -> None:
 PROGRAMS: dict[str, Callable[[str, Path, Path, Path | None], None]] = {
     "litemedsam": challenge_script,
     "repmedsam": challenge_script,
+    "swin-litemedsam": swin_script,
     "medsam": medsam_script,
     "sam-vit-b": sam_predictor,
     "mobilesam": sam_predictor,

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, get_args
 from inference.errors import BundleError
 from inference.modality import UNKNOWN
 from inference.rules import (
+    DrawnPromptRule,
     Interpolation,
     LibraryResize,
     Normalisation,
@@ -75,6 +76,8 @@ class ModelSpec:
     encoder: str
     decoder: str
     input_size: int
+    embedding_names: tuple[str, ...] = ("embedding",)
+    """What the decoder calls the encoder's outputs, in their order."""
     resize: Resize = "longest-side"
     interpolation: Interpolation = "antialias"
     normalisation: Normalisation = Normalisation()
@@ -103,6 +106,8 @@ class ModelSpec:
     volume: VolumeRule = VolumeRule()
     scribble: ScribbleRule | None = None
     """Set: the model also takes scribbles, see :mod:`inference.scribble`."""
+    drawn: DrawnPromptRule | None = None
+    """Set: the decoder also takes points and a stroke that are drawn inside the box."""
 
     def threshold_of(self, in_volume: bool) -> float:
         """The logit above which a pixel belongs to the object."""
@@ -229,7 +234,9 @@ def _check(bundle: Bundle, path: Path) -> None:
         if model not in bundle.models:
             known = sorted(bundle.models)
             raise BundleError(f"{path}: routing.{modality}: expected one of {known}, found {model}")
-    for spec in bundle.models.values():
+    for name, spec in bundle.models.items():
+        if spec.drawn is not None and spec.sam is None:
+            raise BundleError(f"{path}: models.{name}.drawn: expected a model with sam, found none")
         scribble = () if spec.scribble is None else (spec.scribble.decoder,)
         for file in (spec.encoder, spec.decoder, *scribble):
             if file not in bundle.sha256:
@@ -239,6 +246,7 @@ def _check(bundle: Bundle, path: Path) -> None:
 
 
 _NESTED = {
+    "drawn": DrawnPromptRule,
     "normalisation": Normalisation,
     "region": RegionRule,
     "sam": SamRule,
@@ -254,6 +262,8 @@ _WORDS = {
     "interpolate": ("logits", "probabilities"),
     "next_box": ("mask", "resized-label"),
     "box_limit": ("last-pixel", "edge"),
+    "lost_below": ("same", "float"),
+    "stream": ("box", "case"),
     "z_range": get_args(ZRange),
     "embeddings": ("own", "last-encoded"),
     "box_frame": ("edges", "inclusive"),
@@ -275,7 +285,10 @@ _AT_LEAST: Mapping[str, float] = {
     "margin": 0,
     "max_aspect": 1,
     "min_pixels": 0,
+    "seed": 0,
+    "skipped": 0,
 }
+_AT_MOST: Mapping[str, float] = {"seed": (1 << 32) - 1, "skipped": 1 << 30}
 
 
 def _words(values: Any, where: str) -> dict[str, str]:
@@ -321,9 +334,16 @@ def _value(key: str, value: Any, annotation: Any, where: str) -> Any:
         if key == "std" and 0 in value:
             raise BundleError(f"{where}: expected numbers other than 0, found {value!r}")
         return tuple(float(v) for v in value)
+    if key == "embedding_names":
+        is_list = isinstance(value, list) and all(isinstance(name, str) for name in value)
+        if not is_list or not value or len(set(value)) < len(value):
+            raise BundleError(f"{where}: expected a list of different names, found {value!r}")
+        return tuple(value)
     fits = _is_number(value) if annotation is float else type(value) is annotation
     if not fits:
         raise BundleError(f"{where}: expected {annotation.__name__}, found {value!r}")
     if key in _AT_LEAST and value < _AT_LEAST[key]:
         raise BundleError(f"{where}: expected at least {_AT_LEAST[key]}, found {value!r}")
+    if key in _AT_MOST and value > _AT_MOST[key]:
+        raise BundleError(f"{where}: expected at most {_AT_MOST[key]}, found {value!r}")
     return annotation(value)

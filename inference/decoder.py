@@ -1,7 +1,7 @@
 """What a decoder is asked and answers; the two kinds are :mod:`inference.region_decoder` and
 :mod:`inference.sam_decoder`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +15,7 @@ from inference.resample import Rect
 
 if TYPE_CHECKING:
     from inference.bundle import ModelSpec
+    from inference.drawn_prompts import Draws
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Prompt:
     input_box: Rect | None = None
     """SAM decoders: the box as the decoder takes it, where the walk through a volume worked it out
     in the encoder's own pixels; None: worked out from ``edges``."""
+    draws: "Draws | None" = None
+    """Where the random numbers of drawn prompts come from; None: from a beginning of their own."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,18 @@ class Embedding:
     """One picture as its model sees it; enough to answer any box without encoding again."""
 
     frame: Frame
-    values: Array
-    """What the encoder gave, (1, C, h, w)."""
+    tensors: Mapping[str, Array]
+    """What the encoder gave, in the shapes and by the names that the decoder takes."""
     picture: NDArray[np.uint8]
     """(H, W) or (H, W, 3)."""
+    shown: NDArray[np.bool_] | None = None
+    """(S, S), of models with drawn prompts: where the encoder's input is not 0."""
 
     @property
     def nbytes(self) -> int:
         """Memory that keeping it costs at most; the picture may be a view of its volume."""
-        return self.values.nbytes + self.picture.nbytes
+        shown = 0 if self.shown is None else self.shown.nbytes
+        return sum(t.nbytes for t in self.tensors.values()) + self.picture.nbytes + shown
 
 
 class Decoder(Protocol):
@@ -72,3 +78,17 @@ def make_decoder(spec: "ModelSpec") -> Decoder:
     from inference.region_decoder import RegionDecoder
 
     return RegionDecoder(spec)
+
+
+def shares_draws(spec: "ModelSpec") -> bool:
+    """Whether all boxes of a case draw from the same random numbers: their order matters."""
+    return spec.drawn is not None and spec.drawn.stream == "case"
+
+
+def make_draws(spec: "ModelSpec") -> "Draws | None":
+    """The random numbers that all boxes of a case share; None where they share none."""
+    if spec.drawn is None or not shares_draws(spec):
+        return None
+    from inference.drawn_prompts import Draws
+
+    return Draws(spec.drawn)

@@ -3,7 +3,7 @@
 Without numpy, so that graphs are being loaded before it is imported.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
@@ -35,9 +35,15 @@ class EngineSettings:
 class Graph(Protocol):
     """A compiled graph."""
 
-    def run(self, inputs: Mapping[str, Array]) -> Array:
-        """The graph's only output, in memory of its own: never a view of a buffer that the next run
-        overwrites (``challenge.md`` B6)."""
+    def run(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
+        """The graph's outputs in its order, in memory of their own: never views of buffers that the
+        next run overwrites (``challenge.md`` B6).
+
+        Args:
+            inputs: by name; those that the graph does not take are left alone.
+        Raises:
+            EngineError: one that it takes is not there.
+        """
 
 
 def compile_graph(bundle: Bundle, file: str, settings: EngineSettings, batch: int = 1) -> Graph:
@@ -55,3 +61,14 @@ def compile_graph(bundle: Bundle, file: str, settings: EngineSettings, batch: in
     from inference.onnxruntime_engine import compile_onnxruntime
 
     return compile_onnxruntime(bundle.graph(file), settings)
+
+
+def wanted_inputs(names: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
+    """What a graph takes, in its order.
+
+    Raises:
+        EngineError: something is missing.
+    """
+    if missing := [name for name in names if name not in inputs]:
+        raise EngineError(f"graph: expected inputs {missing}, found only {sorted(inputs)}")
+    return [inputs[name] for name in names]

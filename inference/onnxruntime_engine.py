@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.engine import Array, EngineSettings
+from inference.engine import Array, EngineSettings, wanted_inputs
 from inference.errors import EngineError
 from inference.processor import available_threads
 
@@ -19,10 +19,11 @@ class OnnxRuntimeGraph:
         self._session = session
         self._names = [port.name for port in session.get_inputs()]
 
-    def run(self, inputs: Mapping[str, Array]) -> Array:
+    def run(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
         """Run once; ONNX Runtime hands out memory of its own every time."""
-        wanted = {name: np.ascontiguousarray(inputs[name]) for name in self._names}
-        return np.asarray(self._session.run(None, wanted)[0], dtype=np.float32)
+        arrays = map(np.ascontiguousarray, wanted_inputs(self._names, inputs))
+        found = self._session.run(None, dict(zip(self._names, arrays, strict=True)))
+        return tuple(np.asarray(values, dtype=np.float32) for values in found)
 
 
 def compile_onnxruntime(path: Path, settings: EngineSettings) -> OnnxRuntimeGraph:

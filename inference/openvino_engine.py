@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.blob import blob_path, cache_key, compiler_settings, header, open_blob
-from inference.engine import Array, EngineSettings
+from inference.engine import Array, EngineSettings, wanted_inputs
 from inference.errors import EngineError
 from inference.head_start import take
 from inference.messages import tell_info, tell_warning
@@ -28,13 +28,14 @@ class OpenVinoGraph:
         self._request = compiled.create_infer_request()
         self._names = [port.get_any_name() for port in compiled.inputs]
 
-    def run(self, inputs: Mapping[str, Array]) -> Array:
-        """Run once; the output is copied out of the engine's buffer."""
+    def run(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
+        """Run once; the outputs are copied out of the engine's buffers."""
         import numpy as np  # here, so that nothing waits for it before a graph is loaded
 
-        wanted = {name: np.ascontiguousarray(inputs[name]) for name in self._names}
-        result = self._request.infer(wanted, share_inputs=True, share_outputs=True)
-        return np.array(result[0], dtype=np.float32, copy=True)
+        arrays = map(np.ascontiguousarray, wanted_inputs(self._names, inputs))
+        asked = dict(zip(self._names, arrays, strict=True))
+        found = self._request.infer(asked, share_inputs=True, share_outputs=True)
+        return tuple(np.array(found[i], dtype=np.float32) for i in range(len(found)))
 
 
 def compile_openvino(

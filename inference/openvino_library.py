@@ -42,6 +42,7 @@ _FUNCTIONS: Mapping[str, tuple[Any, ...]] = {
     "ov_core_create": (c_void_p,),
     "ov_core_import_model": (c_void_p, c_void_p, c_size_t, c_char_p, c_void_p),
     "ov_compiled_model_inputs_size": (c_void_p, c_void_p),
+    "ov_compiled_model_outputs_size": (c_void_p, c_void_p),
     "ov_compiled_model_input_by_index": (c_void_p, c_size_t, c_void_p),
     "ov_port_get_any_name": (c_void_p, c_void_p),
     "ov_compiled_model_create_infer_request": (c_void_p, c_void_p),
@@ -74,13 +75,18 @@ class LibraryGraph:
         self._content = content  # the weights stay where they are
         self._request = _made(library.ov_compiled_model_create_infer_request, compiled)
         self._names = _input_names(library, compiled)
+        count = c_size_t()
+        _check(library.ov_compiled_model_outputs_size(compiled, byref(count)))
+        self._outputs = count.value
 
-    def run(self, inputs: Mapping[str, Array]) -> Array:
-        """Run once; the output is copied out of the engine's buffer."""
+    def run(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
+        """Run once; the outputs are copied out of the engine's buffers."""
+        from inference.engine import wanted_inputs  # here: this module is imported before that one
+
         library, held = self._library, []
         try:
-            for name in self._names:
-                array = inputs[name].astype("float32", order="C", copy=False)
+            for name, given in zip(self._names, wanted_inputs(self._names, inputs), strict=True):
+                array = given.astype("float32", order="C", copy=False)
                 tensor = _tensor(library, array)
                 held.append((tensor, array))
                 _check(library.ov_infer_request_set_tensor(self._request, name.encode(), tensor))
@@ -88,13 +94,13 @@ class LibraryGraph:
         finally:
             for tensor, _ in held:
                 library.ov_tensor_free(tensor)
-        return self._output()
+        return tuple(self._output(i) for i in range(self._outputs))
 
-    def _output(self) -> Array:
+    def _output(self, index: int) -> Array:
         import numpy as np  # imported by whoever made the inputs
 
         library = self._library
-        tensor = _made(library.ov_infer_request_get_output_tensor_by_index, self._request, 0)
+        tensor = _made(library.ov_infer_request_get_output_tensor_by_index, self._request, index)
         kind, shape, data = c_int(), _Shape(), c_void_p()
         try:
             _check(library.ov_tensor_get_element_type(tensor, byref(kind)))

@@ -26,12 +26,12 @@ class RegionDecoder:
         frame, covers = embedding.frame, self._covers(embedding, prompts)
         inputs = self._inputs(embedding, prompts, covers)
         with span("decoder graph"):
-            logits = graph.run(inputs)
+            logits = graph.run(inputs)[0]
         if self.spec.volume.views == "both" and any(p.prior for p in prompts):
             if "crops" in inputs:
                 inputs["crops"][:, 3] = 0  # the same question without the priors
             with span("decoder graph"):
-                without = graph.run(inputs)
+                without = graph.run(inputs)[0]
             logits = (logits + without) * np.float32(0.5)
         return [
             draw_mask(
@@ -61,7 +61,7 @@ class RegionDecoder:
         covers = [*covers, *[covers[-1]] * missing]
         edges = np.array([p.edges for p in prompts], dtype=np.float64)
         asked = edges - [0, 0, 1, 1] if spec.box_frame == "inclusive" else edges
-        inputs: dict[str, Array] = {"embedding": embedding.values, "boxes": frame.to_input(asked)}
+        inputs: dict[str, Array] = {**embedding.tensors, "boxes": frame.to_input(asked)}
         if spec.region is not None:
             inputs["regions"] = frame.to_input(np.array(covers))
             context = [(p.in_volume, p.depth) for p in prompts]

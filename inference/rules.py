@@ -60,3 +60,20 @@ class SamRule:
     around that mask drawn with the object's label, resized as 8-bit values (B8)."""
     box_limit: Literal["last-pixel", "edge"] = "last-pixel"
     """Where a grown box ends: at the last pixel of the encoder's input or one beyond it (B9)."""
+    lost_below: Literal["same", "float"] = "same"
+    """In a volume, where the object was lost on the way down: the given box scaled as everywhere,
+    or in floating point whatever ``box_scaling`` says."""
+
+
+@dataclass(frozen=True)
+class DrawnPromptRule:
+    """A decoder that also takes ``points`` and ``strokes``, drawn at random inside each box; see
+    :mod:`inference.drawn_prompts`."""
+
+    seed: int = 42
+    stream: Literal["box", "case"] = "box"
+    """Random numbers begin anew for every box of every slice, so that its answer depends on nothing
+    else; or once a case, and go on from box to box, as in a program that answers one case a run."""
+    skipped: int = 0
+    """Random numbers of the second generator that are gone before the first stroke: a program that
+    fills its network with them before it loads its checkpoint."""

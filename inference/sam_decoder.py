@@ -30,13 +30,28 @@ class SamDecoder:
     def answer(self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
         """See :class:`inference.decoder.Decoder`."""
         frame = embedding.frame
-        filled = [*prompts, *[prompts[-1]] * (self.spec.boxes_at_once - len(prompts))]
-        boxes = [p.input_box or input_box(p.edges, frame, self.rule) for p in filled]
-        placed = np.array(boxes, dtype=np.float32) + np.float32(self.rule.box_offset)
-        inputs = {"embedding": embedding.values, "boxes": placed}
+        inputs = dict(embedding.tensors) | self._asked(embedding, prompts)
         with span("decoder graph"):
-            logits = graph.run(inputs)
+            logits = graph.run(inputs)[0]
         return [self._mask(logits[i], frame, p) for i, p in enumerate(prompts)]
+
+    def _asked(self, embedding: Embedding, prompts: Sequence[Prompt]) -> dict[str, Array]:
+        """What the graph takes besides the embedding; the last prompt fills the batch up."""
+        frame, offset = embedding.frame, np.float32(self.rule.box_offset)
+        boxes = [p.input_box or input_box(p.edges, frame, self.rule) for p in prompts]
+        rows = np.minimum(np.arange(self.spec.boxes_at_once), len(prompts) - 1)
+        asked = {"boxes": np.array(boxes, dtype=np.float32)[rows] + offset}
+        if self.spec.drawn is None or embedding.shown is None:
+            return asked
+        from inference.drawn_prompts import Draws
+
+        drawn = [
+            (p.draws or Draws(self.spec.drawn)).prompt(box, embedding.shown)
+            for p, box in zip(prompts, boxes, strict=True)
+        ]
+        asked["points"] = np.stack([d.points for d in drawn])[rows] + offset
+        asked["strokes"] = np.stack([d.stroke[None] for d in drawn])[rows].astype(np.float32)
+        return asked
 
     def _mask(self, logits: Array, frame: Frame, prompt: Prompt) -> Mask:
         threshold = self.spec.threshold_of(prompt.in_volume)

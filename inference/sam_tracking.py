@@ -1,9 +1,11 @@
 """From the mask of one slice to the next slice's box, as the challenge's SAM-like systems go."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from inference.bundle import ModelSpec
-from inference.decoder import Prompt
+from inference.decoder import Prompt, make_draws
 from inference.library_resize import resize_like
 from inference.postprocess import Mask
 from inference.preprocess import Frame
@@ -22,6 +24,7 @@ class SamTracking:
 
     def __init__(self, spec: ModelSpec, rule: SamRule, height: int, width: int) -> None:
         self._spec, self._rule = spec, rule
+        self._draws = make_draws(spec)
         self._frame = Frame.fit(height, width, spec.input_size, spec.resize, spec.interpolation)
 
     def prompt(self, track: Track, z: int, prior: Mask | None) -> Prompt:
@@ -31,11 +34,13 @@ class SamTracking:
         if prior is not None and self._spec.volume.box == "tracked":
             by_label = self._rule.next_box == "resized-label"
             box = self._label_box(prior, track.label) if by_label else self._mask_box(prior)
-        if box is None:
-            box = input_box(track.edges, self._frame, self._rule)
-        else:
+        if box is not None:
             box = self._grown(box)
-        return Prompt(track.edges, None, prior, True, depth, box)
+        elif prior is not None and z < track.middle and self._rule.lost_below == "float":
+            box = input_box(track.edges, self._frame, replace(self._rule, box_scaling="float"))
+        else:
+            box = input_box(track.edges, self._frame, self._rule)
+        return Prompt(track.edges, None, prior, True, depth, box, self._draws)
 
     def _mask_box(self, prior: Mask) -> Rect | None:
         """First and last pixels of the mask, scaled."""

@@ -83,7 +83,7 @@ def answer_scribbles(
     square = Frame.fit(height, width, GRID, spec.resize, spec.interpolation)
     for number in numbers:
         strokes = stroke_grid(scribbles == number, square, spec.scribble)
-        logits = model.scribble_decoder.run({"embedding": embedding.values, "strokes": strokes})
+        logits = model.scribble_decoder.run({**embedding.tensors, "strokes": strokes})[0]
         mask = draw_whole(logits[0], embedding.frame, spec.sam, spec.threshold)
         paint(labels, mask, number)
     return as_label_type(labels, spec.label_type)

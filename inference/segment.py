@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from inference.bundle import Bundle, ModelSpec
 from inference.case import Case, check_boxes, label_type, make_case
-from inference.decoder import Embedding, Prompt, make_decoder
+from inference.decoder import Embedding, Prompt, make_decoder, make_draws
 from inference.engine import EngineSettings, Graph, compile_graph
-from inference.errors import CaseError
+from inference.errors import CaseError, EngineError
 from inference.loading import GraphLoader
 from inference.modality import UNKNOWN
 from inference.postprocess import Mask, as_label_type, paint
@@ -87,8 +87,13 @@ class Model:
             image = encoder_input(picture, frame, spec.normalisation, spec.interpolation)
             encoder = self.encoder
             with span("encoder graph"):
-                values = encoder.run({"image": image})
-        return Embedding(frame, values, picture)
+                found = encoder.run({"image": image})
+        if len(found) < len(spec.embedding_names):
+            names = ", ".join(spec.embedding_names)
+            raise EngineError(f"{spec.encoder}: expected the outputs {names}, found {len(found)}")
+        tensors = dict(zip(spec.embedding_names, found, strict=False))
+        shown = None if spec.drawn is None else image[0].any(axis=0)
+        return Embedding(frame, tensors, picture, shown)
 
     def answer(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
         """One mask a prompt, in picture pixels."""
@@ -136,10 +141,10 @@ def answer_image(
 ) -> NDArray[np.unsignedinteger]:
     """Labels (H, W) of checked inclusive boxes (N, 4)."""
     labels = np.zeros((embedding.frame.height, embedding.frame.width), label_type(len(boxes)))
-    prompts = []
+    prompts, draws = [], make_draws(model.spec)
     for x0, y0, x1, y1 in box_edges(boxes).tolist():
         keep = (x0, y0, x1, y1) if model.spec.clip_to_box else None
-        prompts.append(Prompt((x0, y0, x1, y1), keep))
+        prompts.append(Prompt((x0, y0, x1, y1), keep, draws=draws))
     for label, mask in enumerate(model.answer(embedding, prompts), 1):
         paint(labels, mask, label)
     return as_label_type(labels, model.spec.label_type)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.case import label_type
-from inference.decoder import Embedding, Prompt
+from inference.decoder import Embedding, Prompt, shares_draws
 from inference.lookahead import Lookahead
 from inference.postprocess import Mask, as_label_type, paint
 from inference.progress import Progress
@@ -192,10 +192,9 @@ def answer_volume(
     """Labels (D, H, W) of checked inclusive boxes (N, 6); without boxes nothing is encoded."""
     rule = model.spec.volume
     tracks = make_tracks(boxes.tolist(), rule.z_range)
-    if rule.embeddings == "last-encoded":
-        from inference.aliased_walk import AliasedWalk
+    walk = VolumeWalk
+    if rule.embeddings == "last-encoded" or shares_draws(model.spec):
+        from inference.box_walk import AliasedWalk, BoxWalk
 
-        labels = AliasedWalk(model, volume, tracks).run()
-    else:
-        labels = VolumeWalk(model, volume, tracks).run()
-    return as_label_type(labels, model.spec.label_type)
+        walk = AliasedWalk if rule.embeddings == "last-encoded" else BoxWalk
+    return as_label_type(walk(model, volume, tracks).run(), model.spec.label_type)

@@ -34,7 +34,7 @@ def measure_cost(
     side = spec.input_size
     image = {"image": dice.uniform(0, 255, (1, 3, side, side)).astype(np.float32)}
     asked = {
-        "embedding": model.encoder.run(image),
+        "embedding": model.encoder.run(image)[0],
         "boxes": np.tile(
             np.array([[0.2, 0.2, 0.6, 0.7]], np.float32) * side, (spec.boxes_at_once, 1)
         ),

@@ -20,6 +20,7 @@ from torch.nn import functional
 from torch.utils.data import default_collate
 
 import inference
+from inference.decoder import Embedding
 from inference.preprocess import Frame, encoder_input
 from inference.rules import Normalisation
 from inference.segment import Model
@@ -52,11 +53,20 @@ def teacher_embedding(
     v = y * frame.rows / frame.height * 2 / frame.side - 1
     grid = np.stack(np.meshgrid(u, v), -1)[None].astype(np.float32)
     values = functional.grid_sample(
-        torch.from_numpy(embedded.values), torch.from_numpy(grid), align_corners=False,
+        torch.from_numpy(first_tensor(embedded)), torch.from_numpy(grid), align_corners=False,
         padding_mode="border",
     )[0]  # fmt: skip
     inside = np.outer(cells < own.rows, cells < own.columns).astype(np.float32)
     return values.numpy(), inside
+
+
+def first_tensor(embedded: Embedding) -> NDArray[np.float32]:
+    """What a teacher's encoder gave, (1, C, h, w); the first where it gave several.
+
+    Exported SAM encoders give their channels last.
+    """
+    values = next(iter(embedded.tensors.values()))
+    return values if values.shape[2] == values.shape[3] else np.moveaxis(values, 3, 1)
 
 
 class Distiller(nn.Module):
@@ -85,7 +95,7 @@ class DistillTask:
     def __init__(self, store_dir: Path, teacher: Path, config: DistillConfig) -> None:
         self.store_dir, self.config = store_dir, config
         self.teacher = inference.load(teacher, threads=config.device.threads).model()
-        probe = self.teacher.embed(np.zeros((8, 8, 3), np.uint8)).values
+        probe = first_tensor(self.teacher.embed(np.zeros((8, 8, 3), np.uint8)))
         student = PromptedSegmenter(config.model)
         student.encoder.freeze(config.frozen_blocks)
         student.decoder.requires_grad_(False)

@@ -74,7 +74,7 @@ def compare(
         image = sample.image[None]
         with torch.no_grad():
             embedding = model.encoder(torch.from_numpy(image))
-        embedded = {name: one.encoder.run({"image": image}) for name, one in loaded.items()}
+        embedded = {name: one.encoder.run({"image": image})[0] for name, one in loaded.items()}
         for i in range(len(sample.boxes)):
             asked = questions(sample, i)
             with torch.no_grad():
@@ -83,7 +83,7 @@ def compare(
                 )
             expected = (answer[0] if isinstance(answer, tuple) else answer).numpy()
             for name, one in loaded.items():
-                found = one.decoder.run({"embedding": embedded[name], **asked})
+                found = one.decoder.run({"embedding": embedded[name], **asked})[0]
                 relative = float(np.abs(found - expected).max() / np.abs(expected).max())
                 differences.setdefault(name, []).append(relative)
                 changed.setdefault(name, []).append(float(((found > 0) != (expected > 0)).mean()))

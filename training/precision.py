@@ -58,7 +58,7 @@ def quantise(bundle: Path, store_dir: Path, folder: Path, config: QuantiseConfig
         for case in cases:
             sample = plain_sample(case, general.input_size, side)
             image = {"image": sample.image[None]}
-            embedding = model.encoder.run(image)
+            embedding = model.encoder.run(image)[0]
             objects = range(len(sample.boxes))
             yield image, [{"embedding": embedding, **questions(sample, i)} for i in objects], sample
 
@@ -71,7 +71,7 @@ def quantise(bundle: Path, store_dir: Path, folder: Path, config: QuantiseConfig
         scores = []
         for image, objects, sample in items:
             embedding = run(image)
-            found = [model.decoder.run({**o, "embedding": embedding}) for o in objects]
+            found = [model.decoder.run({**o, "embedding": embedding})[0] for o in objects]
             scores.append(grid_dice(found, sample.targets, general.threshold))
         return scores
 

@@ -9,6 +9,7 @@ from torch import nn
 from inference.export.networks.efficientvit_sam import NORM_EPS, EfficientVitSamEncoder
 from inference.export.networks.repvit import RepMedSamEncoder
 from inference.export.networks.sam_parts import SamModel, set_norm_eps
+from inference.export.networks.swin_sam import SwinSamModel
 from inference.export.networks.tiny_vit import lite_medsam_encoder, mobile_sam_encoder
 from inference.export.systems import SYSTEMS, System
 
@@ -56,6 +57,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "medficientsam-l2": _medficient("l2"),
     "daft-2024": _of("daft-2024", _daft_network),
     "daft": _of("daft", _daft_network),
+    "swin-litemedsam": _of("swin-litemedsam", SwinSamModel),
     "repmedsam": _of("repmedsam", _sam(RepMedSamEncoder, 256)),
     "medsam": _of("medsam", _sam(_vit_b_encoder, 1024)),
     "mobilesam": _of("mobilesam", _sam(mobile_sam_encoder, 1024)),

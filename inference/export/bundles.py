@@ -4,8 +4,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from inference.bundle import read_bundle
 from inference.export.architectures import ARCHITECTURES, Architecture
 from inference.export.checkpoints import Tensors, read_checkpoint
@@ -13,14 +11,7 @@ from inference.export.errors import ExportError
 from inference.export.folders import model_entry, new_folder, write_json
 from inference.export.graphs import check_graph, write_graph
 from inference.export.matching import Shapes, load_strictly, shapes_of
-from inference.export.networks.sam_parts import (
-    CHANNELS,
-    GRID,
-    SamDecoderGraph,
-    SamEncoderGraph,
-    SamModel,
-    SamScribbleGraph,
-)
+from inference.export.networks.sam_parts import SamModel
 
 CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")
 """How files of a folder of experts may end."""
@@ -51,12 +42,8 @@ def export_bundle(
         write_json(partial, architecture.system, models, routing, fidelity)
         bundle = read_bundle(partial)
         for expert, path, kind in _experts(name, architecture, checkpoint):
-            model = load_model(kind, path)
-            spec = bundle.models[expert]
-            scribble = (spec.scribble.decoder,) if spec.scribble else ()
-            names = (spec.encoder, spec.decoder, *scribble)
-            for file, (module, inputs) in _graphs(model, kind, names).items():
-                check_graph(bundle, file, module, inputs)
+            for part, graph in load_model(kind, path).graphs(scribbles).items():
+                check_graph(bundle, _file(expert, part), graph)
 
 
 def load_model(name: str, path: Path) -> SamModel:
@@ -113,31 +100,14 @@ def _export_model(
     kind: str, path: Path, folder: Path, expert: str, scribbles: bool
 ) -> tuple[str, ...]:
     """Write the graphs of one model; their files."""
-    model = load_model(kind, path)
-    start = "" if expert == "general" else f"{expert}_"
-    parts = ("encoder", "decoder", "scribbles") if scribbles else ("encoder", "decoder")
-    files = tuple(f"{start}{part}.onnx" for part in parts)
-    for file, (module, inputs) in _graphs(model, kind, files).items():
-        output = "embedding" if "image" in inputs else "logits"
-        write_graph(module, inputs, folder / file, output)
-    return files
+    graphs = load_model(kind, path).graphs(scribbles)
+    if scribbles and "scribbles" not in graphs:
+        raise ExportError(f"--scribbles: expected a model that strokes alone can ask, found {kind}")
+    for part, graph in graphs.items():
+        write_graph(graph, folder / _file(expert, part))
+    return tuple(_file(expert, part) for part in graphs)
 
 
-def _graphs(
-    model: SamModel, kind: str, files: tuple[str, ...]
-) -> dict[str, tuple[torch.nn.Module, dict[str, torch.Tensor]]]:
-    """The modules of a model's graphs with inputs to try them on, by file."""
-    side = int(ARCHITECTURES[kind].rules["input_size"])
-    random = torch.Generator().manual_seed(0)
-    image = torch.rand(1, 3, side, side, generator=random)
-    embedding = torch.randn(1, GRID, GRID, CHANNELS, generator=random)
-    box = torch.tensor([[0.2, 0.3, 0.7, 0.6]]) * side
-    strokes = torch.zeros(1, 1, 4 * GRID, 4 * GRID)
-    strokes[..., 100:104, 40:160] = 1
-    scribble = SamScribbleGraph(model).eval()
-    graphs: tuple[tuple[torch.nn.Module, dict[str, torch.Tensor]], ...] = (
-        (SamEncoderGraph(model).eval(), {"image": image}),
-        (SamDecoderGraph(model, side).eval(), {"embedding": embedding, "boxes": box}),
-        (scribble, {"embedding": embedding, "strokes": strokes}),
-    )
-    return dict(zip(files, graphs, strict=False))  # scribbles last, where they are wanted
+def _file(expert: str, part: str) -> str:
+    """The file of a graph."""
+    return f"{part}.onnx" if expert == "general" else f"{expert}_{part}.onnx"

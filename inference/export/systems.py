@@ -104,6 +104,10 @@ _MEDSAM: Rules = {
 
 _DAFT_CLIPPED: Rules = {**_AT_256, "clip_to_box": True}
 
+_SWIN_FILLING = 46_463_806
+"""Random numbers with which torch 2.13.0 fills the published network before its checkpoint is
+loaded; the first stroke begins after these."""
+
 
 def _medficient(size: str) -> System:
     return System(
@@ -140,6 +144,20 @@ SYSTEMS: Mapping[str, System] = {
         },
         routing=DAFT_EXPERTS | {"3D": "3D"},
         prompt_graph="prompt_encoder",
+    ),
+    "swin-litemedsam": System(
+        system="Swin-LiteMedSAM",
+        rules={
+            **_AT_256,
+            "embedding_names": ["embedding", "deep", "shallow"],
+            "drawn": {"seed": 42, "stream": "box"},
+        },
+        published={
+            "sam": {**_BASELINE_DEFECTS["sam"], "lost_below": "float"},
+            "drawn": {"stream": "case", "skipped": _SWIN_FILLING},
+            "volume": {"z_range": "inner"},
+            "label_type": "uint8",
+        },
     ),
     "repmedsam": System(system="Rep-MedSAM", rules=_AT_256, published=_BASELINE_DEFECTS),
     "medsam": System(system="MedSAM", rules=_MEDSAM),

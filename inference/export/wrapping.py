@@ -36,6 +36,8 @@ def wrap_bundle(
         ExportError: a file is missing, or takes or gives something else than that system's.
     """
     system = SYSTEMS[name]
+    if "embedding_names" in system.rules:
+        raise ExportError(f"{name}: expected a system whose graphs were published, found none")
     with new_folder(folder) as partial:
         models: dict[str, Any] = {}
         for expert, files in _experts(name, system, source):
@@ -94,10 +96,10 @@ def _try(bundle: Bundle, spec: ModelSpec) -> None:
     image = np.random.default_rng(0).random((1, 3, side, side), np.float32)
     settings = EngineSettings()
     try:
-        embedding = compile_graph(bundle, spec.encoder, settings).run({"image": image})
+        (embedding,) = compile_graph(bundle, spec.encoder, settings).run({"image": image})
         box = np.array([[0.2, 0.3, 0.7, 0.6]], np.float32) * side
         decoder = compile_graph(bundle, spec.decoder, settings)
-        logits = decoder.run({"embedding": embedding, "boxes": box})
+        (logits,) = decoder.run({"embedding": embedding, "boxes": box})
     except InferenceError as error:
         raise ExportError(f"{bundle.name}: expected graphs that run, found: {error}") from error
     if embedding.shape != EMBEDDING or not np.isfinite(logits).all():

@@ -10,8 +10,11 @@ from inference.export.architectures import ARCHITECTURES
 from inference.export.matching import compare, recommend, shapes_of
 from inference.export.networks.efficientvit_sam import EfficientVitSamEncoder
 from inference.export.networks.sam_parts import SamDecoderGraph
+from inference.export.networks.swin import WindowAttention
+from inference.export.networks.swin_sam import SwinDecoderGraph, SwinEncoderGraph
 
 PUBLISHED = {
+    "swin-litemedsam": (411, 36_767_846, 10_564_748, "b65011213f35a910"),
     "litemedsam": (435, 9_791_300, 5_726_740, "705d0648240419f9"),
     "medficientsam-l0": (409, 34_792_784, 30_728_224, "1ca45169559a9cf4"),
     "medficientsam-l1": (515, 47_650_128, 43_585_568, "278ea43f5c3873dc"),
@@ -53,7 +56,8 @@ def test_parameters_and_names_are_the_published_ones(networks, name):
     shapes = shapes_of(network)
     found = (len(shapes), count(network), count(network.image_encoder), digest(shapes))
     assert found == PUBLISHED[name]
-    assert (count(network.prompt_encoder), count(network.mask_decoder)) == (6_220, 4_058_340)
+    decoder = 26_196_878 if name == "swin-litemedsam" else 4_058_340
+    assert (count(network.prompt_encoder), count(network.mask_decoder)) == (6_220, decoder)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -90,15 +94,60 @@ def test_only_dafts_builder_reaches_the_decoders_norms(networks):
 
 @pytest.mark.parametrize("name", ["litemedsam", "daft"])
 def test_the_graph_of_a_decoder_answers_as_the_modules_do(networks, name):
-    network, side = networks[name], 256
+    network = networks[name]
     embedding = torch.randn(1, 256, 64, 64, generator=torch.Generator().manual_seed(1))
     box = torch.tensor([[30.0, 41, 170, 122]])
     prompts, decoder = network.prompt_encoder, network.mask_decoder
     with torch.no_grad():
         sparse, dense = prompts(points=None, boxes=box, masks=None)
         expected, _ = decoder(embedding, prompts.get_dense_pe(), sparse, dense, False)
-        found = SamDecoderGraph(network, side)(embedding.permute(0, 2, 3, 1), box + 0.5)
+        found = SamDecoderGraph(network)(embedding.permute(0, 2, 3, 1), box + 0.5)
     assert torch.allclose(found, expected[:, 0], atol=1e-5)
+
+
+def test_swins_two_graphs_together_are_its_modules_put_together(networks):
+    network = networks["swin-litemedsam"]
+    random = torch.Generator().manual_seed(2)
+    image = torch.rand(1, 3, 256, 256, generator=random)
+    box = torch.tensor([[30.0, 41, 170, 122]])
+    points = torch.rand(1, 4, 2, generator=random) * 200
+    strokes = (torch.rand(1, 1, 256, 256, generator=random) > 0.9).float()
+    prompts, decoder = network.prompt_encoder, network.mask_decoder
+    with torch.no_grad():
+        embedding, (first, *deep) = network.image_encoder(image)
+        labels = torch.ones(1, 4, dtype=torch.long)
+        sparse, dense = prompts(points=(points, labels), boxes=box, masks=strokes)
+        own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])[None]
+        tokens = torch.cat([own, sparse], dim=1)
+        answered, pixels = decoder.transformer(embedding + dense, prompts.get_dense_pe(), tokens)
+        pixels = pixels.transpose(1, 2).reshape(1, 256, 64, 64)
+        pixels = torch.cat([pixels, decoder.neck(torch.cat(deep, dim=1))], dim=1)
+        pixels = torch.cat([decoder.output_upscaling1(pixels), first], dim=1)
+        weights = decoder.output_hypernetworks_mlps[0](answered[:, 1])
+        expected = torch.einsum("nc,nchw->nhw", weights, decoder.output_upscaling2(pixels))
+        parts = SwinEncoderGraph(network)(image)
+        found = SwinDecoderGraph(network)(*parts, box + 0.5, points + 0.5, strokes)
+    assert [part.shape[1:] for part in parts] == [(256, 64, 64), (256, 64, 64), (64, 128, 128)]
+    assert torch.allclose(found, expected, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("is_shifted", [False, True])
+def test_a_pixel_attends_to_the_pixels_of_its_window_and_not_over_the_seam(is_shifted):
+    torch.manual_seed(4)
+    attention, side, shift = WindowAttention(8, 1, is_shifted), 16, 4 * is_shifted
+    x = torch.randn(1, side, side, 8)
+    with torch.no_grad():
+        found = attention(x)[0]
+        query, key, value = attention.to_qkv(x[0]).chunk(3, dim=-1)
+        places = [(r, c) for r in range(side) for c in range(side)]
+        window = {p: tuple((v - shift) // 8 for v in p) for p in places}  # windows cut at borders
+        for r, c in ((0, 0), (3, 9), (5, 12), (15, 15), (14, 2)):
+            near = [p for p in places if window[p] == window[r, c]]
+            apart = [(a - r + 7, b - c + 7) for a, b in near]
+            bias = torch.stack([attention.pos_embedding[i] for i in apart])
+            scores = torch.stack([key[p] @ query[r, c] for p in near]) * 32**-0.5 + bias
+            mixed = scores.softmax(0) @ torch.stack([value[p] for p in near])
+            assert torch.allclose(found[r, c], attention.to_out(mixed), atol=1e-5)
 
 
 def test_a_wrong_checkpoint_is_told_where_it_belongs(networks):

@@ -13,7 +13,7 @@ from inference.case import make_scribble_case
 from inference.export import bundles
 from inference.export.__main__ import main
 from inference.export.architectures import ARCHITECTURES
-from inference.export.networks.sam_parts import SamModel, SamScribbleGraph
+from inference.export.networks.sam_parts import SamModel, SamScribbleGraph, TracedGraph
 from inference.scribble_rule import ScribbleRule
 
 
@@ -136,6 +136,59 @@ def test_scribbles_are_a_third_graph(systems, checkpoint, tmp_path):
     case = make_scribble_case("c", np.zeros((90, 120, 3), np.uint8), strokes)
     labels = inference.load(tmp_path / "b").segment_case(case)
     assert labels.shape == (90, 120) and set(np.unique(labels)) <= {0, 3, 5}
+
+
+class SmallSkips(SamModel):
+    """Its encoder gives the embedding and half of it, its decoder takes both."""
+
+    def __init__(self):
+        super().__init__(SmallEncoder(), 256)
+
+    def graphs(self, scribbles=False):
+        image, half = torch.rand(1, 3, 256, 256), torch.rand(1, 256, 64, 64)
+        asked = {"embedding": half, "half": half, "boxes": torch.ones(1, 4)}
+        asked |= {"points": torch.ones(1, 4, 2), "strokes": torch.ones(1, 1, 256, 256)}
+        encoder = TracedGraph(Halving(self.image_encoder), {"image": image}, ("embedding", "half"))
+        return {"encoder": encoder, "decoder": TracedGraph(Summing(), asked, ("logits",))}
+
+
+class Halving(nn.Module):
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, image):
+        embedding = self.encoder(image)
+        return embedding, embedding / 2
+
+
+class Summing(nn.Module):
+    def forward(self, embedding, half, boxes, points, strokes):
+        planes = torch.cat([embedding, half]).sum((0, 1))[None, :, None, :, None]
+        wide = planes.expand(1, 64, 4, 64, 4).reshape(1, 256, 256)
+        return wide + strokes[:, 0] + boxes.sum() * 0 + points.sum() * 0
+
+
+def test_a_model_of_several_tensors_and_drawn_prompts_is_exported(
+    systems, tmp_path, monkeypatch, capsys
+):
+    swin = dataclasses.replace(ARCHITECTURES["swin-litemedsam"], network=SmallSkips)
+    rules = {**swin.rules, "embedding_names": ["embedding", "half"]}
+    swin = dataclasses.replace(swin, rules=rules)
+    monkeypatch.setattr(bundles, "ARCHITECTURES", systems | {"swin-litemedsam": swin})
+    torch.save(SmallSkips().state_dict(), tmp_path / "checkpoint.pth")
+    words = ("swin-litemedsam", "--checkpoint", tmp_path / "checkpoint.pth", "--out")
+    assert run(*words, tmp_path / "b") == 0
+    picture = np.random.default_rng(0).integers(0, 256, (90, 120, 3)).astype(np.uint8)
+    for fidelity, stream in (("corrected", "box"), ("published", "case")):
+        segmenter = inference.load(tmp_path / "b", fidelity=fidelity)
+        assert segmenter.model().spec.drawn.stream == stream
+        labels = segmenter.segment(picture, [[10, 11, 60, 71], [5, 5, 20, 30]])
+        again = segmenter.segment(picture, [[10, 11, 60, 71], [5, 5, 20, 30]])
+        assert np.array_equal(labels, again)
+    assert run(*words, tmp_path / "c", "--scribbles") == 2
+    assert "expected a model that strokes alone can ask" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
 
 
 def test_the_scribble_graph_is_kornias_prompt_encoder_and_decoder():

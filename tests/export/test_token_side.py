@@ -65,5 +65,5 @@ def test_the_whole_graph_answers_as_the_modules_do(model, box):
     prompts, decoder = model.prompt_encoder, model.mask_decoder
     sparse, dense = prompts(points=None, boxes=boxes, masks=None)
     expected, _ = decoder(embedding, prompts.get_dense_pe(), sparse, dense, False)
-    found = SamDecoderGraph(model, 256)(embedding.permute(0, 2, 3, 1), boxes + 0.5)
+    found = SamDecoderGraph(model)(embedding.permute(0, 2, 3, 1), boxes + 0.5)
     assert differ(found, expected[:, 0]) < 1e-5

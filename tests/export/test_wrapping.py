@@ -128,11 +128,11 @@ def test_wrapped_graphs_give_what_the_published_ones_give(medficient, tmp_path):
     image = random.random((1, 3, 512, 512), np.float32)
     as_given = np.ascontiguousarray(image[0].transpose(1, 2, 0))
     theirs = openvino.compile_model(medficient[1], "CPU", F32)(as_given)[0]
-    ours = compile_graph(bundle, "encoder.xml", EngineSettings()).run({"image": image})
+    ours = compile_graph(bundle, "encoder.xml", EngineSettings()).run({"image": image})[0]
     assert np.abs(ours - theirs).max() <= 1e-5 * np.abs(theirs).max()
     box = np.array([[100, 40.5, 300.25, 500]], np.float32)
     decoder = compile_graph(bundle, "decoder.xml", EngineSettings())
-    found = decoder.run({"embedding": ours, "boxes": box})
+    found = decoder.run({"embedding": ours, "boxes": box})[0]
     expected = openvino.compile_model(medficient[3], "CPU", F32)([theirs, box[0] / 512])[0]
     assert found.shape == (1, 512, 512)
     assert np.allclose(found, expected[:, 0], atol=1e-6)
@@ -254,3 +254,9 @@ def test_a_missing_expert_is_named(tmp_path, capsys):
 def test_a_call_without_the_right_files_is_wrong(words, tmp_path):
     with pytest.raises(SystemExit, match="2"):
         run("daft", *words, "--out", tmp_path / "b")
+
+
+def test_a_system_of_several_tensors_is_not_wrapped(tmp_path, capsys):
+    words = ("--encoder", "e.onnx", "--decoder", "d.onnx", "--out", tmp_path / "b")
+    assert run("swin-litemedsam", *words) == 2
+    assert "expected a system whose graphs were published" in capsys.readouterr().err

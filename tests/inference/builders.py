@@ -62,7 +62,8 @@ class FakeEngine:
         self, bundle: Bundle, file: str, settings: EngineSettings, batch: int = 1
     ) -> "FakeGraph":
         self.compiled.append((file, batch))
-        return FakeGraph(self.encode if file == "encoder.onnx" else self.decode)
+        answer = self.encode if file == "encoder.onnx" else self.decode
+        return FakeGraph(lambda inputs: (answer(inputs),))
 
     def encode(self, inputs: Mapping[str, Array]) -> Array:
         assert set(inputs) == {"image"}
@@ -141,6 +142,16 @@ def encoder_onnx(side: int) -> bytes:
         _node("Split", ["image"], ["red", "embedding", "blue"], axis=1)
         + _port(11, "image", [1, 3, side, side])
         + _port(12, "embedding", [1, 1, side, side])
+    )
+
+
+def two_tensors_onnx(side: int) -> bytes:
+    """(1, 3, side, side) -> its middle channel and its last, in this order."""
+    return onnx_model(
+        _node("Split", ["image"], ["red", "green", "blue"], axis=1)
+        + _port(11, "image", [1, 3, side, side])
+        + _port(12, "green", [1, 1, side, side])
+        + _port(12, "blue", [1, 1, side, side])
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from inference.bundle import DEFAULT_BUNDLE, ModelSpec, VolumeRule, read_bundle
 from inference.errors import BundleError
-from inference.rules import Normalisation, RegionRule
+from inference.rules import DrawnPromptRule, Normalisation, RegionRule
 from tests.inference.builders import SHIPPED, write_bundle
 
 
@@ -95,6 +95,19 @@ def test_everything_can_be_said(folder):
     assert (spec.threshold, spec.boxes_at_once, spec.box_frame) == (-1.0, 8, "inclusive")
 
 
+def test_an_encoder_may_give_several_tensors_and_a_decoder_take_drawn_prompts(folder):
+    said = {"embedding_names": ["deep", "shallow"], "sam": {}, "drawn": {"seed": 7}}
+    edit(folder, lambda content: content["models"]["bright"].update(said, published=PUBLISHED))
+    spec = read_bundle(folder).models["bright"]
+    assert spec.embedding_names == ("deep", "shallow")
+    assert spec.drawn == DrawnPromptRule(7, "box", 0)
+    published = read_bundle(folder, "published").models["bright"]
+    assert published.drawn == DrawnPromptRule(7, "case", 9)
+
+
+PUBLISHED = {"drawn": {"stream": "case", "skipped": 9}}
+
+
 def test_training_and_accuracy_are_not_read(folder):
     edit(folder, lambda content: content.update(training={"any": ["thing"]}, accuracy=None))
     assert read_bundle(folder).name == "bright"
@@ -160,6 +173,14 @@ def test_a_key_of_another_shape_is_refused(folder, key, value):
         ("normalisation", {"std": [1, 0, 1]}, "std: expected numbers other than 0"),
         ("region", {"side": 96}, "region.margin: expected this key"),
         ("region", [], "region: expected an object"),
+        ("embedding_names", "embedding", "expected a list of different names"),
+        ("embedding_names", [], "expected a list of different names"),
+        ("embedding_names", ["a", "a"], "expected a list of different names"),
+        ("drawn", {"stream": "slice"}, "drawn.stream: expected one of"),
+        ("drawn", {"seed": -1}, "drawn.seed: expected at least 0"),
+        ("drawn", {"seed": 1 << 32}, "drawn.seed: expected at most 4294967295"),
+        ("drawn", {"skipped": 0.5}, "drawn.skipped: expected int"),
+        ("drawn", {}, "drawn: expected a model with sam"),
         ("volume", {"channels": "three"}, "volume.channels: expected one of"),
         ("volume", {"box_growth": -1}, "volume.box_growth: expected at least 0"),
     ],

@@ -1,5 +1,7 @@
 """Engines: the same numbers from either, memory of one's own, and a cache that can only help."""
 
+import hashlib
+import json
 import os
 import shutil
 import sys
@@ -14,10 +16,17 @@ from inference.blob import cache_key
 from inference.bundle import read_bundle
 from inference.engine import EngineSettings, compile_graph
 from inference.errors import EngineError
+from inference.openvino_library import LibraryGraph
 from inference.processor import available_threads
 from inference.segment import Segmenter
 from tests.conftest import draw_objects
-from tests.inference.builders import bright_logits, bundle_of, spec_of, write_bundle
+from tests.inference.builders import (
+    bright_logits,
+    bundle_of,
+    spec_of,
+    two_tensors_onnx,
+    write_bundle,
+)
 
 ENGINES = pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 
@@ -44,11 +53,45 @@ def graph(folder, file, engine="openvino", batch=1, **changes):
 def test_a_graph_gives_the_numbers_worked_out_by_hand(folder, engine, batch):
     values = np.random.default_rng(1).uniform(0, 255, (1, 1, 16, 16)).astype(np.float32)
     boxes = np.array(BOXES[:batch], np.float32)
-    found = graph(folder, "decoder.onnx", engine, batch).run({"embedding": values, "boxes": boxes})
+    decoder = graph(folder, "decoder.onnx", engine, batch)
+    (found,) = decoder.run({"embedding": values, "boxes": boxes})
     whole = np.tile(np.array([0, 0, 16, 16], np.float32), (batch, 1))
     expected = bright_logits(np.repeat(values[:, 0], batch, 0), boxes, whole)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "openvino kept", "onnxruntime"])
+def test_a_graph_may_give_several_tensors(folder, tmp_path, engine):
+    content = two_tensors_onnx(16)
+    (folder / "encoder.onnx").write_bytes(content)
+    path = folder / "bundle.json"
+    said = json.loads(path.read_text())
+    said["files"]["encoder.onnx"] = hashlib.sha256(content).hexdigest()
+    path.write_text(json.dumps(said))
+    engine, _, kept = engine.partition(" ")
+    changes = {"cache_dir": tmp_path / "cache"} if kept else {}
+    for _ in range(2 if kept else 1):  # the second is loaded from the cache
+        compiled = graph(folder, "encoder.onnx", engine, **changes)
+    picture = np.random.default_rng(3).uniform(0, 255, (1, 3, 16, 16)).astype(np.float32)
+    green, blue = compiled.run({"image": picture})
+    compiled.run({"image": picture * 0})
+    assert np.array_equal(green, picture[:, 1:2]) and np.array_equal(blue, picture[:, 2:])
+    assert isinstance(compiled, LibraryGraph) == bool(kept)
+
+
+@ENGINES
+def test_an_input_that_is_not_there_is_named(folder, engine):
+    with pytest.raises(EngineError, match=r"expected inputs \['image'\], found only \['picture'\]"):
+        graph(folder, "encoder.onnx", engine).run({"picture": np.zeros((1, 3, 16, 16))})
+
+
+def test_a_tensor_that_the_encoder_does_not_give_is_missed(folder):
+    edit = json.loads((folder / "bundle.json").read_text())
+    edit["models"]["bright"]["embedding_names"] = ["embedding", "deep"]
+    (folder / "bundle.json").write_text(json.dumps(edit))
+    with pytest.raises(EngineError, match="encoder.onnx: expected the outputs embedding, deep, fo"):
+        inference.load(folder).segment(np.zeros((16, 16), np.uint8), [[1, 1, 9, 9]])
 
 
 @ENGINES
@@ -56,7 +99,7 @@ def test_what_a_graph_gave_is_not_overwritten_by_its_next_run(folder, engine):
     # challenge.md B6: cached outputs of one request alias one buffer
     encoder = graph(folder, "encoder.onnx", engine)
     pictures = np.random.default_rng(2).uniform(0, 255, (3, 1, 3, 16, 16)).astype(np.float32)
-    kept = [encoder.run({"image": picture}) for picture in pictures]
+    kept = [encoder.run({"image": picture})[0] for picture in pictures]
     for values, picture in zip(kept, pictures, strict=True):
         assert np.array_equal(values, picture[:, 1:2])
 
@@ -64,7 +107,7 @@ def test_what_a_graph_gave_is_not_overwritten_by_its_next_run(folder, engine):
 @ENGINES
 def test_inputs_need_not_lie_in_order_in_memory(folder, engine):
     picture = np.random.default_rng(2).uniform(0, 255, (16, 16, 3)).astype(np.float32)
-    found = graph(folder, "encoder.onnx", engine).run({"image": picture.T[None]})
+    found = graph(folder, "encoder.onnx", engine).run({"image": picture.T[None]})[0]
     assert np.array_equal(found[0, 0], picture[:, :, 1].T)
 
 

@@ -75,10 +75,10 @@ def test_the_library_gives_the_numbers_of_the_package(folder, tmp_path, precisio
     loaded = compile_graph(bundle, "encoder.onnx", settings)
     assert isinstance(compiled, OpenVinoGraph) and isinstance(loaded, LibraryGraph)
     image = np.random.default_rng(0).uniform(0, 255, (1, 3, 256, 256)).astype(np.float32)
-    first = loaded.run({"image": image})
-    assert np.array_equal(first, compiled.run({"image": image}))
-    again = loaded.run({"image": image[:, ::-1]})  # not in order in memory
-    assert np.array_equal(again, compiled.run({"image": image[:, ::-1]}))
+    first = loaded.run({"image": image})[0]
+    assert np.array_equal(first, compiled.run({"image": image})[0])
+    again = loaded.run({"image": image[:, ::-1]})[0]  # not in order in memory
+    assert np.array_equal(again, compiled.run({"image": image[:, ::-1]})[0])
     assert not np.array_equal(first, again)  # and in memory of its own
 
 

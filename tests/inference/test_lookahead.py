@@ -20,7 +20,18 @@ FRAME = Frame.fit(4, 4, 4, "stretch")
 
 
 def embedding_of(z):
-    return Embedding(FRAME, np.full((1, 1, 2, 2), z, np.float32), np.zeros((4, 4), np.uint8))
+    """Of two tensors of different shapes."""
+    tensors = {
+        "embedding": np.full((1, 1, 2, 2), z, np.float32),
+        "inner": np.full((1, 4, 4, 2), -z, np.float32),
+    }
+    return Embedding(FRAME, tensors, np.zeros((4, 4), np.uint8))
+
+
+def slice_of(embedding):
+    """The slice that all tensors are of."""
+    assert np.all(embedding.tensors["inner"] == -embedding.tensors["embedding"][0, 0, 0, 0])
+    return embedding.tensors["embedding"][0, 0, 0, 0]
 
 
 class Encoder:
@@ -42,11 +53,11 @@ class Encoder:
 def test_the_next_slices_are_begun_before_they_are_asked_for():
     encoder = Encoder()
     with Lookahead(encoder, [3, 4, 5, 6, 7], 2) as source:
-        assert source.take(3).values[0, 0, 0, 0] == 3
+        assert slice_of(source.take(3)) == 3
         source.step(())
         assert encoder.begun[4].wait(10) and encoder.begun[5].wait(10)
         assert encoder.slices == [3, 4, 5]  # 6 and 7 not yet
-        assert source.take(4).values[0, 0, 0, 0] == 4
+        assert slice_of(source.take(4)) == 4
     assert encoder.threads[0] is threading.current_thread()
     assert threading.current_thread() not in encoder.threads[1:]
 

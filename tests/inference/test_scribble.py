@@ -29,14 +29,14 @@ class StrokesThemselves:
 
     def encode(self, inputs):
         self.encoded += 1
-        return np.zeros((1, 256, 64, 64), np.float32)
+        return (np.zeros((1, 256, 64, 64), np.float32),)
 
     def run(self, inputs):
         assert set(inputs) == {"embedding", "strokes"}
         assert inputs["strokes"].shape == (1, 1, 256, 256)
         assert inputs["strokes"].dtype == np.float32
         self.asked.append(inputs["strokes"][0, 0].copy())
-        return inputs["strokes"][0] - 0.5
+        return (inputs["strokes"][0] - 0.5,)
 
 
 @pytest.fixture

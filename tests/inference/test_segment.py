@@ -204,7 +204,7 @@ def test_two_embeddings_do_not_share_memory(bright):
 
 def test_what_keeping_an_embedding_costs_includes_its_picture():
     values, picture = np.zeros((1, 2, 3, 4), np.float32), np.zeros((5, 6, 3), np.uint8)
-    assert Embedding(None, values, picture).nbytes == 24 * 4 + 90
+    assert Embedding(None, {"embedding": values}, picture).nbytes == 24 * 4 + 90
 
 
 # --- refusals -----------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ class FakeGraphOf:
     """A graph that is a function."""
 
     def __init__(self, function):
-        self.run = function
+        self.run = lambda inputs: (function(inputs),)
 
 
 def test_an_ellipsoid_prior_cuts_the_corners_most_at_the_ends(bright):
@@ -238,7 +238,7 @@ def test_a_full_cache_costs_time_and_changes_nothing(bright, fake_engine, caplog
 
 
 def embedding(nbytes):
-    return Embedding(None, np.zeros(nbytes, np.uint8), np.zeros(0, np.uint8))
+    return Embedding(None, {"embedding": np.zeros(nbytes, np.uint8)}, np.zeros(0, np.uint8))
 
 
 @given(

@@ -108,3 +108,14 @@ def test_a_missing_teacher_is_named(full_store, tmp_path, capsys):
     words = ["--store", full_store, "--teacher", tmp_path / "none", "--run", tmp_path / "run"]
     assert main(["distill", *map(str, words)]) == 1
     assert "none/bundle.json: expected a model bundle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 5, 5), (1, 5, 5, 3)])
+def test_a_teacher_that_gives_its_channels_last_is_read_as_one_that_gives_them_first(shape):
+    from inference.decoder import Embedding
+    from training.distill import first_tensor
+
+    values = np.random.default_rng(0).random(shape, np.float32)
+    found = first_tensor(Embedding(None, {"embedding": values, "deep": values * 0}, None))
+    first = values if shape[1] == 3 else values.transpose(0, 3, 1, 2)
+    assert found.shape == (1, 3, 5, 5) and np.array_equal(found, first)

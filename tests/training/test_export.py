@@ -66,9 +66,9 @@ def test_its_graphs_give_torchs_numbers(exported, engine):
     with torch.no_grad():
         embedding = model.encoder(torch.from_numpy(image))
         logits = model.decoder(embedding, **{k: torch.from_numpy(v) for k, v in asked.items()})
-    found = loaded.encoder.run({"image": image})
+    found = loaded.encoder.run({"image": image})[0]
     np.testing.assert_allclose(found, embedding, atol=1e-3 * float(embedding.abs().max()))
-    found = loaded.decoder.run({"embedding": embedding.numpy(), **asked})
+    found = loaded.decoder.run({"embedding": embedding.numpy(), **asked})[0]
     np.testing.assert_allclose(found, logits, atol=1e-3 * float(logits.abs().max()))
 
 

@@ -4,6 +4,8 @@ Kirillov et al., Segment Anything, arXiv 2304.02643.  kornia's modules load the 
 under their published names.
 """
 
+from dataclasses import dataclass
+
 import torch
 from kornia.models.sam.architecture.mask_decoder import MaskDecoder
 from kornia.models.sam.architecture.prompt_encoder import PromptEncoder
@@ -21,11 +23,22 @@ MASK_TOKEN = 1
 quality (IoU)."""
 
 
+@dataclass(frozen=True)
+class TracedGraph:
+    """A module that becomes a graph."""
+
+    module: nn.Module
+    inputs: dict[str, torch.Tensor]
+    """By name, in order: to trace it with and to compare engines on."""
+    outputs: tuple[str, ...]
+
+
 class SamModel(nn.Module):
     """An image encoder, a prompt encoder and a mask decoder, named as all the systems name them."""
 
     def __init__(self, image_encoder: nn.Module, input_size: int) -> None:
         super().__init__()
+        self.input_size = input_size
         self.image_encoder = image_encoder
         self.prompt_encoder = PromptEncoder(
             embed_dim=CHANNELS,
@@ -43,6 +56,27 @@ class SamModel(nn.Module):
             iou_head_hidden_dim=256,
         )
 
+    def graphs(self, scribbles: bool = False) -> dict[str, TracedGraph]:
+        """``encoder``, ``decoder`` and, if wanted, ``scribbles``; without that where the model can
+        not be asked about strokes alone."""
+        random = torch.Generator().manual_seed(0)
+        side = self.input_size
+        image = torch.rand(1, 3, side, side, generator=random)
+        embedding = torch.randn(1, GRID, GRID, CHANNELS, generator=random)
+        box = torch.tensor([[0.2, 0.3, 0.7, 0.6]]) * side
+        graphs = {
+            "encoder": TracedGraph(SamEncoderGraph(self), {"image": image}, ("embedding",)),
+            "decoder": TracedGraph(
+                SamDecoderGraph(self), {"embedding": embedding, "boxes": box}, ("logits",)
+            ),
+        }
+        if scribbles:
+            strokes = torch.zeros(1, 1, 4 * GRID, 4 * GRID)
+            strokes[..., 100:104, 40:160] = 1
+            asked = {"embedding": embedding, "strokes": strokes}
+            graphs["scribbles"] = TracedGraph(SamScribbleGraph(self), asked, ("logits",))
+        return graphs
+
 
 def set_norm_eps(module: nn.Module, eps: float) -> None:
     """Set the epsilon of every batch, layer and group norm, as EfficientViT's builder does.
@@ -55,6 +89,18 @@ def set_norm_eps(module: nn.Module, eps: float) -> None:
             part.eps = eps
 
 
+def decoder_tokens(model: SamModel) -> torch.Tensor:
+    """(5, 256): the decoder's own tokens, the same whatever it is asked."""
+    held = model.mask_decoder.state_dict()
+    return torch.cat([held["iou_token.weight"], held["mask_tokens.weight"]])
+
+
+def encode_points(places: torch.Tensor, frequencies: torch.Tensor) -> torch.Tensor:
+    """(..., N, 256) of places (..., N, 2), 0..1, by random frequencies (2, 128)."""
+    angles = 2 * torch.pi * ((2 * places - 1) @ frequencies)
+    return torch.cat([torch.sin(angles), torch.cos(angles)], dim=-1)
+
+
 class _MaskGraph(nn.Module):
     """What box and scribble decoders share: tokens and a source in, logits (1, 256, 256) out.
 
@@ -65,8 +111,7 @@ class _MaskGraph(nn.Module):
     def __init__(self, model: SamModel) -> None:
         super().__init__()
         decoder = model.mask_decoder
-        held = decoder.state_dict()
-        self.tokens = torch.cat([held["iou_token.weight"], held["mask_tokens.weight"]])  # (5, 256)
+        self.tokens = decoder_tokens(model)
         self.position = as_rows(model.prompt_encoder.get_dense_pe().detach().permute(0, 2, 3, 1))
         self.transformer = TokenSideTransformer(decoder.transformer, MASK_TOKEN)
         self.weigh = decoder.output_hypernetworks_mlps[0]
@@ -102,9 +147,9 @@ class SamDecoderGraph(_MaskGraph):
     """Box prompt and mask decoder as one graph: embedding (1, 64, 64, 256) and one box (1, 4), in
     encoder-input pixels with any offset already added, to logits (1, 256, 256)."""
 
-    def __init__(self, model: SamModel, input_size: int) -> None:
+    def __init__(self, model: SamModel) -> None:
         super().__init__(model)
-        self.side = float(input_size)
+        self.side = float(model.input_size)
         held = model.prompt_encoder.state_dict()
         corners = torch.cat([held[f"point_embeddings.{i}.weight"] for i in (2, 3)])
         self.corners = corners  # (2, 256)
@@ -113,9 +158,7 @@ class SamDecoderGraph(_MaskGraph):
 
     def forward(self, embedding: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
         """Logits (1, 256, 256)."""
-        points = boxes.reshape(2, 2) / self.side
-        angles = 2 * torch.pi * ((2 * points - 1) @ self.frequencies)
-        prompt = torch.cat([torch.sin(angles), torch.cos(angles)], dim=-1) + self.corners
+        prompt = encode_points(boxes.reshape(2, 2) / self.side, self.frequencies) + self.corners
         return self.logits(as_rows(embedding) + self.no_mask, torch.cat([self.tokens, prompt]))
 
 

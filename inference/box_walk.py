@@ -1,9 +1,9 @@
-"""The walk of the challenge's first place through a volume, its defect included.
+"""Walks of published programs through a volume: box by box, each from its middle up, then down.
 
 MedficientSAM's C++ program keeps the encoder's output tensor of every slice, but OpenVINO hands out
 the same buffer every time, so all that it kept read as the slice encoded last (``challenge.md``
-B6).  Boxes are walked one after the other; from the second on, a slice that an earlier box has met
-is answered from the wrong embedding.
+B6): from the second box on, a slice that an earlier box has met is answered from the wrong
+embedding.
 """
 
 from collections.abc import Iterator
@@ -13,10 +13,8 @@ from inference.tracking import Track
 from inference.volume import VolumeWalk
 
 
-class AliasedWalk(VolumeWalk):
-    """Box by box, every slice encoded once and every later look at it the last embedding."""
-
-    _last: Embedding | None = None
+class BoxWalk(VolumeWalk):
+    """Box by box, which is the order in which prompts are drawn from one stream of numbers."""
 
     def _steps(self) -> Iterator[tuple[bool, int, list[Track]]]:
         for track in self.tracks:
@@ -24,6 +22,12 @@ class AliasedWalk(VolumeWalk):
                 yield True, z, [track]
             for z in range(track.middle - 1, track.z_min - 1, -1):
                 yield False, z, [track]
+
+
+class AliasedWalk(BoxWalk):
+    """Every slice encoded once, and every later look at it the last embedding."""
+
+    _last: Embedding | None = None
 
     def _embedding(self, z: int) -> Embedding:
         if self._last is None:
