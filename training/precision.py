@@ -43,11 +43,14 @@ def quantise(bundle: Path, store_dir: Path, folder: Path, config: QuantiseConfig
     """Write the bundle at ``folder`` with INT8 graphs (ONNX, so both engines run them).
 
     Raises:
-        TrainingError: NNCF is not installed, the bundle has no regions, or is no ONNX.
+        TrainingError: NNCF is not installed, the bundle has no regions, or is no ONNX of float32
+            weights.
     """
     general = read_bundle(bundle).models[read_bundle(bundle).routing["default"]]
     if general.region is None or Path(general.encoder).suffix != ".onnx":
         raise TrainingError(f"{bundle}: expected ONNX graphs that answer in regions")
+    if json.loads((bundle / "bundle.json").read_text()).get("weights") == "f16":
+        raise TrainingError(f"{bundle}: weights: expected f32 (export --weights f32), found f16")
     dice = np.random.default_rng(config.seed)
     calibration = some(read_store(store_dir, "train"), config.calibration_cases, dice)
     validation = some(read_store(store_dir, "val"), config.validation_cases, dice)

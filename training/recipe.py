@@ -189,8 +189,12 @@ class ExportConfig:
     """ONNX operators: 16 brought GridSample, 17 is read by every engine of the last years."""
     format: Literal["onnx", "openvino"] = "onnx"
     """``openvino`` writes OpenVINO IR; ONNX Runtime cannot run such a bundle."""
+    weights: Literal["f32", "f16"] = "f16"
+    """How weights are stored (:mod:`training.half_weights`); computing is in float32 with both.
+    ``quantise`` needs ``f32``."""
     tolerance: float = 1e-4
-    """Largest relative difference between torch and the exported graphs."""
+    """Largest relative difference between torch, its weights rounded alike, and the exported
+    graphs."""
     compared_cases: int = 12
     """Validation cases on which torch and the graphs are compared."""
 
