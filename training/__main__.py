@@ -162,6 +162,14 @@ def validate(args: argparse.Namespace, config: recipe.ValidateConfig) -> None:
     print(accuracy.accuracy_table(rows))
 
 
+def sweep(args: argparse.Namespace, config: recipe.SweepConfig) -> None:
+    """Print a table of one setting's values."""
+    from training.store import read_store
+    from training.sweep import sweep, sweep_table
+
+    print(sweep_table(sweep(args.bundle, read_store(args.store, "val"), config), config.key))
+
+
 def sources(args: argparse.Namespace, config: None) -> None:
     """Print the table of sources."""
     from training.bundle_record import sources_table
@@ -257,6 +265,12 @@ STEPS: dict[str, Step] = {
         recipe.ValidateConfig,
         validate,
         RECORD,
+    ),
+    "sweep": Step(
+        "values of a threshold or prior compared on validation",
+        (STORE, BUNDLE),
+        recipe.SweepConfig,
+        sweep,
     ),
     "sources": Step("what a bundle was trained on, as a table", (BUNDLE,), None, sources),
     "cost": Step("time and energy of a bundle's graphs", (BUNDLE,), None, cost, RECORD),

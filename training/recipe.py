@@ -227,6 +227,22 @@ class ValidateConfig:
 
 
 @dataclass(frozen=True)
+class SweepConfig:
+    """Which setting of a bundle, which values, on which validation cases."""
+
+    key: str = "threshold"
+    """``threshold``, ``ellipse_prior``, ``volume.threshold`` or ``volume.ellipsoid_prior``; set in
+    every model of the bundle."""
+    values: tuple[float, ...] = (0.0, -0.3, -0.6, -0.9)
+    modalities: tuple[str, ...] = ()
+    """Empty: all."""
+    dims: tuple[str, ...] = ("2D",)
+    loosen: float = 0.0
+    """As in ``validate``."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class CardConfig:
     """What the model card shows."""
 
