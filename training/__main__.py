@@ -178,14 +178,19 @@ def sources(args: argparse.Namespace, config: None) -> None:
 
 
 def cost(args: argparse.Namespace, config: None) -> None:
-    """Print time and energy of a bundle's graphs."""
+    """Print time and energy of a bundle's graphs; with a store, also what bf16 costs in DSC."""
     from training.bundle_record import record
     from training.cost import measure_cost
+    from training.precision import precision_costs
+    from training.store import read_store
 
-    measured = measure_cost(args.bundle)
-    if args.record:
-        record(args.bundle, "cost", measured)
-    print(measured)
+    found = {"cost": measure_cost(args.bundle)}
+    if args.store:
+        found["precision_costs"] = precision_costs(args.bundle, read_store(args.store, "val"))
+    for key, value in found.items():
+        if args.record:
+            record(args.bundle, key, value)
+        print(value)
 
 
 def card(args: argparse.Namespace, config: recipe.CardConfig) -> None:
@@ -273,7 +278,13 @@ STEPS: dict[str, Step] = {
         sweep,
     ),
     "sources": Step("what a bundle was trained on, as a table", (BUNDLE,), None, sources),
-    "cost": Step("time and energy of a bundle's graphs", (BUNDLE,), None, cost, RECORD),
+    "cost": Step(
+        "time and energy of a bundle's graphs",
+        (BUNDLE, ("store", False, "also what bf16 costs in DSC, on its validation cases")),
+        None,
+        cost,
+        RECORD,
+    ),
     "failures": Step(
         "pictures of the worst cases whose terms allow it",
         (STORE, BUNDLE, ("csv", True, "per-case accuracy"), OUT),

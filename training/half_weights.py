@@ -57,3 +57,26 @@ def store_half(path: Path) -> None:
     partial = path.with_name(f".{path.name}.partial")
     onnx.save(model, partial)
     partial.replace(path)
+
+
+def store_whole(path: Path) -> None:
+    """Undo :func:`store_half`: weights of 32 bits, rounded as they are, and no Cast."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(path)
+    graph = model.graph
+    halves = {t.name: t for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
+    kept = []
+    for node in graph.node:
+        if node.op_type != "Cast" or node.input[0] not in halves:
+            kept.append(node)
+            continue
+        tensor = halves[node.input[0]]
+        values = numpy_helper.to_array(tensor).astype("float32")
+        tensor.CopyFrom(numpy_helper.from_array(values, node.output[0]))
+    del graph.node[:]
+    graph.node.extend(kept)
+    partial = path.with_name(f".{path.name}.partial")
+    onnx.save(model, partial)
+    partial.replace(path)

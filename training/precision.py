@@ -20,6 +20,7 @@ import inference
 from inference.bundle import read_bundle
 from training.bundle_record import graph_digests, replace_folder, write_json
 from training.errors import TrainingError
+from training.half_weights import store_whole
 from training.numerics import plain_sample, questions
 from training.recipe import QuantiseConfig
 from training.store import StoredCase, read_store
@@ -43,14 +44,11 @@ def quantise(bundle: Path, store_dir: Path, folder: Path, config: QuantiseConfig
     """Write the bundle at ``folder`` with INT8 graphs (ONNX, so both engines run them).
 
     Raises:
-        TrainingError: NNCF is not installed, the bundle has no regions, or is no ONNX of float32
-            weights.
+        TrainingError: NNCF is not installed, the bundle has no regions, or is no ONNX.
     """
     general = read_bundle(bundle).models[read_bundle(bundle).routing["default"]]
     if general.region is None or Path(general.encoder).suffix != ".onnx":
         raise TrainingError(f"{bundle}: expected ONNX graphs that answer in regions")
-    if json.loads((bundle / "bundle.json").read_text()).get("weights") == "f16":
-        raise TrainingError(f"{bundle}: weights: expected f32 (export --weights f32), found f16")
     dice = np.random.default_rng(config.seed)
     calibration = some(read_store(store_dir, "train"), config.calibration_cases, dice)
     validation = some(read_store(store_dir, "val"), config.validation_cases, dice)
@@ -128,6 +126,7 @@ def quantise_graph(
     config: QuantiseConfig,
 ) -> None:
     """Quantise one ONNX file in place; layers are turned back until ``score`` holds."""
+    before = path.stat().st_size
     try:
         import nncf
     except ImportError as error:
@@ -146,6 +145,7 @@ def quantise_graph(
         values = score(runner(model), items)
         return float(np.mean(values)), values
 
+    store_whole(path)  # NNCF looks for weights where they are used, not behind a Cast
     found = nncf.quantize_with_accuracy_control(
         onnx.load(path),
         calibration_dataset=nncf.Dataset(calibration),
@@ -159,7 +159,6 @@ def quantise_graph(
             max_num_iterations=config.max_reverted
         ),
     )
-    before = path.stat().st_size
     onnx.save(found, path)
     log.info("%s: %.1f MB to %.1f MB", path.name, before / 1e6, path.stat().st_size / 1e6)
 

@@ -190,8 +190,7 @@ class ExportConfig:
     format: Literal["onnx", "openvino"] = "onnx"
     """``openvino`` writes OpenVINO IR; ONNX Runtime cannot run such a bundle."""
     weights: Literal["f32", "f16"] = "f16"
-    """How weights are stored (:mod:`training.half_weights`); computing is in float32 with both.
-    ``quantise`` needs ``f32``."""
+    """How weights are stored (:mod:`training.half_weights`); computing is in float32 with both."""
     tolerance: float = 1e-4
     """Largest relative difference between torch, its weights rounded alike, and the exported
     graphs."""

@@ -102,3 +102,17 @@ def test_only_weights_are_stored_in_sixteen_bits(network, tmp_path):
         small = [t for t in graph.initializer if 0 < np.prod(t.dims) < STORED_WHOLE]
         assert not any(t.data_type == onnx.TensorProto.FLOAT16 for t in small)
         onnx.checker.check_model(onnx.load(tmp_path / "b" / f"{name}.onnx"))
+
+
+def test_whole_weights_again_give_the_same_answers(network, tmp_path):
+    from training.export import run_graph, write_bundle
+    from training.half_weights import store_whole
+
+    rounded = write_bundle(network.state_dict(), NETWORK, tmp_path / "b", ExportConfig())
+    path = tmp_path / "b" / "encoder.onnx"
+    image, _, _ = asked(rounded)
+    before, small = run_graph(path, {"image": image.numpy()}), path.stat().st_size
+    store_whole(path)
+    assert path.stat().st_size > 1.8 * small
+    assert not any(n.op_type == "Cast" for n in onnx.load(path).graph.node)
+    np.testing.assert_array_equal(run_graph(path, {"image": image.numpy()}), before)
