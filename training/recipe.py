@@ -141,18 +141,29 @@ class ExpertsConfig:
 
     groups: Mapping[str, tuple[str, ...]] = field(
         default_factory=lambda: {
-            "skin-eye": ("Dermoscopy", "Fundus"),
             "x-ray": ("X-Ray", "Mammography"),
             "volumes": ("CT", "MR", "PET"),
+            "camera": ("Endoscopy", "Dermoscopy", "Fundus"),
         }
     )
-    least_gain: float = 0.01
+    least_gain: float = 0.005
     """DSC on validation by which an expert must beat the general model to answer for a
     modality."""
     least_groups: int = 5
     """Validation groups that a modality needs to be decided on."""
     finetune: FinetuneConfig = FinetuneConfig(
-        steps=400, encoder_rate=1e-4, decoder_rate=5e-4, warmup_steps=40, frozen_blocks=-1, seed=7
+        steps=500,
+        images_per_step=8,
+        regions_per_image=6,
+        encoder_rate=1e-4,
+        decoder_rate=1e-3,
+        warmup_steps=40,
+        average_decay=0.99,
+        checkpoint_every=50,
+        frozen_blocks=-1,
+        seed=7,
+        device=DeviceConfig(precision="bf16"),
+        samples=SampleConfig(modality_bonus={"Fundus": 1.3, "PET": 2.0}),
     )
     """``frozen_blocks = -1``: experts are decoders that share the general encoder's file."""
 
@@ -170,7 +181,7 @@ class ExportConfig:
     """A bundle's settings."""
 
     name: str = "medsam-laptop-default"
-    version: str = "0.2.0"
+    version: str = "0.3.0"
     warm_start: str = "MobileNetV2 of DeepLab v3, PASCAL VOC (Google Coral, Apache-2.0)"
     """What the run started from, in words for the card."""
     threshold_2d: float = -0.6
