@@ -3,8 +3,6 @@ afterwards."""
 
 import contextlib
 import os
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,29 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import CaseError
+from inference.npz import MAX_BOXES, check_kind, read_arrays, write_array
 from inference.preprocess import eight_bit
-
-MAX_IMAGE_BYTES = 4 << 30
-"""Largest picture that a case may declare: one of more than 4 GiB cannot be segmented in the
-challenge's 8 GB anyway."""
-
-MAX_BOXES = 100_000
-"""Most boxes of one case."""
-
-_LIMIT_BYTES = {
-    "imgs": MAX_IMAGE_BYTES,
-    "scribbles": MAX_IMAGE_BYTES,
-    "boxes": MAX_BOXES * 6 * 16,
-    "spacing": 1 << 10,
-}
-"""What each array may declare; 16 bytes is the widest number."""
-
-_HEADER_READERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-    (3, 0): np.lib.format.read_array_header_2_0,  # differs in the names of record fields only
-}
-"""By version of the npy format."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +46,7 @@ def read_case(path: Path) -> Case:
             outside the image.
     """
     try:
-        arrays = _read_arrays(path, ("imgs", "boxes"), optional=("spacing",))
+        arrays = read_arrays(path, ("imgs", "boxes"), optional=("spacing",))
         spacing = arrays.get("spacing")
         if "boxes" in arrays:
             return make_case(path.name, arrays["imgs"], arrays["boxes"], spacing)
@@ -85,7 +62,7 @@ def make_case(
     spacing: NDArray[np.generic] | None = None,
 ) -> Case:
     """Validate arrays as a case; messages carry the key but no file name."""
-    _check_kind("imgs", imgs.dtype)
+    check_kind("imgs", imgs.dtype)
     if imgs.size == 0:
         raise CaseError(f"imgs: expected at least one pixel, found shape {imgs.shape}")
     _check_finite("imgs", imgs)
@@ -108,7 +85,7 @@ def make_scribble_case(
     case = make_case(name, imgs, np.zeros((0, 4)))
     if case.is_volume:
         raise CaseError(f"scribbles: expected a picture (H, W), found a volume {imgs.shape}")
-    _check_kind("scribbles", scribbles.dtype)
+    check_kind("scribbles", scribbles.dtype)
     _check_finite("scribbles", scribbles)
     strokes = scribbles[:, :, 0] if scribbles.ndim == 3 and scribbles.shape[2] == 1 else scribbles
     if strokes.shape != case.image.shape[:2]:
@@ -128,7 +105,7 @@ def check_boxes(boxes: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[n
     The number of columns says which of the two the image is; without boxes its shape has to say it
     where the columns do not fit.
     """
-    _check_kind("boxes", boxes.dtype)
+    check_kind("boxes", boxes.dtype)
     _check_finite("boxes", boxes)
     rows = _arrange_boxes(boxes, shape)
     size = shape[2::-1] if rows.shape[1] == 6 else shape[1::-1]  # x, y(, z)
@@ -137,13 +114,7 @@ def check_boxes(boxes: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[n
 
 def write_mask(path: Path, labels: NDArray[np.unsignedinteger]) -> None:
     """Write ``segs`` to ``path``; the file appears whole under its name or not at all."""
-
-    def write(partial: Path) -> None:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            with archive.open("segs.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.ascontiguousarray(labels), allow_pickle=False)
-
-    write_whole(path, write, ".partial")
+    write_whole(path, lambda partial: write_array(partial, "segs", labels), ".partial")
 
 
 def write_whole(path: Path, write: Callable[[Path], None], ending: str) -> None:
@@ -167,63 +138,6 @@ def write_whole(path: Path, write: Callable[[Path], None], ending: str) -> None:
 def label_type(count: int) -> type[np.unsignedinteger]:
     """Smallest unsigned type that holds ``count`` labels."""
     return np.uint8 if count < 1 << 8 else np.uint16 if count < 1 << 16 else np.uint32
-
-
-def _read_arrays(
-    path: Path, required: tuple[str, ...], optional: tuple[str, ...]
-) -> dict[str, NDArray[np.generic]]:
-    """The named arrays of an npz, each checked before a byte of it is allocated; an optional one
-    that cannot be used is left out."""
-    if path.exists() and not path.is_file():
-        raise CaseError("expected a file, found a folder or a device")
-    arrays = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            keys = {name.removesuffix(".npy") for name in archive.namelist()}
-            if "boxes" not in keys and "scribbles" in keys:
-                required = tuple("scribbles" if key == "boxes" else key for key in required)
-            missing = [key for key in required if key not in keys]
-            if missing:
-                found = ", ".join(sorted(keys)[:8]) or "none"
-                raise CaseError(f"{missing[0]}: expected this key, found only {found}")
-            for key in required:
-                arrays[key] = _read_array(archive, key)
-            for key in keys.intersection(optional):
-                with contextlib.suppress(CaseError):
-                    arrays[key] = _read_array(archive, key)
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError) as error:
-        raise CaseError(f"expected a readable npz (zip) file, found: {error}") from error
-    except OSError as error:
-        raise CaseError(f"expected a readable file, found: {error.strerror or error}") from error
-    return arrays
-
-
-def _read_array(archive: zipfile.ZipFile, key: str) -> NDArray[np.generic]:
-    """One npy member; refuses pickles and over-large declarations by its header alone."""
-    with archive.open(f"{key}.npy") as member:
-        try:
-            version = np.lib.format.read_magic(member)
-            shape, fortran, dtype = _HEADER_READERS[version](member)
-        except Exception as error:  # numpy evaluates the header's text: whatever that raises
-            raise CaseError(f"{key}: expected an npy array, found: {error}") from error
-        _check_kind(key, dtype)
-        size = dtype.itemsize
-        for extent in shape:
-            size *= int(extent)
-        if size > _LIMIT_BYTES[key] or min(shape, default=0) < 0:
-            found = f"{size} declared (shape {shape})"
-            raise CaseError(f"{key}: expected at most {_LIMIT_BYTES[key]} bytes, found {found}")
-        data = member.read(size)
-    if len(data) < size:
-        raise CaseError(f"{key}: expected {size} bytes of data, found {len(data)}")
-    return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran else "C")
-
-
-def _check_kind(key: str, dtype: np.dtype[np.generic]) -> None:
-    if dtype.hasobject:
-        raise CaseError(f"{key}: expected numbers, found pickled Python objects (refused)")
-    if dtype.kind not in "buif":
-        raise CaseError(f"{key}: expected real numbers, found {dtype}")
 
 
 def _check_finite(key: str, array: NDArray[np.generic]) -> None:

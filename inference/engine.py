@@ -3,7 +3,6 @@
 Without numpy, so that graphs are being loaded before it is imported.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,24 +55,3 @@ def compile_graph(bundle: Bundle, file: str, settings: EngineSettings, batch: in
     from inference.onnxruntime_engine import compile_onnxruntime
 
     return compile_onnxruntime(bundle.graph(file), settings)
-
-
-def available_threads() -> int:
-    """Processors this process may use: its affinity, or the cgroup's quota where that is
-    smaller."""
-    count = float(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    for quota_file, period_file in (
-        ("/sys/fs/cgroup/cpu.max", None),
-        ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
-    ):
-        try:
-            words = Path(quota_file).read_text().split()
-            if period_file is not None:
-                words += Path(period_file).read_text().split()
-            if words[0] not in ("max", "-1"):
-                count = min(count, int(words[0]) / int(words[1]))
-        except (OSError, ValueError, IndexError):
-            continue
-    return max(1, int(count))

@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.case import MAX_IMAGE_BYTES, Case, make_case, write_whole
+from inference.case import Case, make_case, write_whole
 from inference.errors import CaseError, UsageError
 from inference.modality import UNKNOWN, modality_of
+from inference.npz import MAX_IMAGE_BYTES
 
 NIFTI = (".nii.gz", ".nii")
 PNG = (".png",)

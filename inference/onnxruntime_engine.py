@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from inference.engine import Array, EngineSettings, available_threads
+from inference.engine import Array, EngineSettings
 from inference.errors import EngineError
+from inference.processor import available_threads
 
 
 class OnnxRuntimeGraph:

@@ -1,36 +1,24 @@
-"""OpenVINO, with compiled graphs kept in files of our own.
+"""OpenVINO: graphs compiled by its Python package, or opened compiled (:mod:`inference.blob`).
 
-OpenVINO's own model cache hashes the model at every start and fails where the folder cannot be
-written.  Here a compiled graph lies in a file named by everything that it depends on: a start opens
-it by name, and a file that is missing, unreadable, from another processor or version, or broken
-just means that the graph is compiled.
+A file of the cache that is missing, unreadable, from another processor or version, or broken just
+means that the graph is compiled.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
-import logging
-import mmap
 import os
-import struct
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from inference.engine import Array, EngineSettings, available_threads
+from inference.blob import blob_path, cache_key, compiler_settings, header, open_blob
+from inference.engine import Array, EngineSettings
 from inference.errors import EngineError
-from inference.openvino_library import LibraryGraph, import_graph, library_version
-
-log = logging.getLogger(__name__)
-
-_MAGIC = b"medsam-laptop compiled graph 3\n"
-_HEADER = struct.Struct(f"<{len(_MAGIC)}s16sQI4037x")
-"""Before a compiled graph in its file: magic, key, length and CRC-32.  OpenVINO itself notices
-neither changed weights nor another graph under this one's name.  A page of its own, so that the
-graph's weights keep their alignment where the file is mapped."""
+from inference.head_start import take
+from inference.messages import tell_info, tell_warning
+from inference.openvino_library import LibraryGraph, library_version
 
 
 class OpenVinoGraph:
@@ -53,19 +41,14 @@ def compile_openvino(
     path: Path, digest: str, settings: EngineSettings, batch: int
 ) -> OpenVinoGraph | LibraryGraph:
     """Compile ``path`` (ONNX or OpenVINO IR), or load it compiled from the cache."""
-    config = {
-        "INFERENCE_PRECISION_HINT": settings.precision,
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": "1",
-        "INFERENCE_NUM_THREADS": str(settings.threads or available_threads()),
-    }
+    config = compiler_settings(settings.precision, settings.threads)
     key, blob = "", None
     if settings.cache_dir is not None:
         version = _version()
         if version is not None:
             key = cache_key(digest, settings.precision, batch, version)
-            blob = settings.cache_dir / f"{path.stem}-{key}.blob"
-            loaded = _load_blob(blob, key, config)
+            blob = Path(blob_path(str(settings.cache_dir), path.name, key))
+            loaded = _kept(blob, key, config)
             if loaded is not None:
                 return loaded
     try:
@@ -95,52 +78,19 @@ def _version() -> str | None:
     try:
         return library_version()
     except (OSError, AttributeError, EngineError) as error:
-        log.info("compiled graphs not used: %s", error)
+        tell_info(__name__, f"compiled graphs not used: {error}")
         return None
 
 
-def cache_key(digest: str, precision: str, batch: int, version: str) -> str:
-    """Short name of everything a compiled graph depends on: graph, precision, batch, OpenVINO,
-    processor."""
-    words = "\n".join((digest, precision, str(batch), version, processor()))
-    return hashlib.sha256(words.encode()).hexdigest()[:16]
-
-
-def processor() -> str:
-    """Model name and instruction sets of the processor."""
+def _kept(blob: Path, key: str, config: Mapping[str, str]) -> LibraryGraph | None:
+    """The compiled graph in ``blob``; None, and the reason told, where it cannot be used."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0].splitlines()
-    except OSError:
-        import platform
-
-        return f"{platform.machine()} {platform.processor()}"
-    wanted = ("model name", "flags", "Features", "CPU part")
-    return "\n".join(line for line in lines if line.startswith(wanted))
-
-
-def _load_blob(blob: Path, key: str, config: Mapping[str, str]) -> LibraryGraph | None:
-    """The compiled graph in ``blob``; None, and the reason in the log, where it cannot be used."""
-    try:
-        with blob.open("rb") as file:
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        return take(str(blob), config) or open_blob(str(blob), key, config)
     except (OSError, ValueError) as error:  # ValueError: empty
-        log.info("%s: not used, compiling: %s", blob.name, error)
-        return None
-    with memoryview(content) as view:
-        is_whole = view[: _HEADER.size] == _header(key, view[_HEADER.size :])
-    if not is_whole:
-        log.warning("%s: broken, compiling instead", blob)
-        return None
-    try:
-        return import_graph(content, _HEADER.size, config)
+        tell_info(__name__, f"{blob.name}: not used, compiling: {error}")
     except EngineError as error:
-        log.warning("%s: refused, compiling instead: %s", blob, error)
-        return None
-
-
-def _header(key: str, content: bytes | memoryview) -> bytes:
-    """What stands before ``content`` in a file of the cache."""
-    return _HEADER.pack(_MAGIC, key.encode(), len(content), zlib.crc32(content))
+        tell_warning(__name__, f"{blob}: {error}, compiling instead")
+    return None
 
 
 def _store_blob(compiled: Any, blob: Path, key: str) -> None:
@@ -151,12 +101,12 @@ def _store_blob(compiled: Any, blob: Path, key: str) -> None:
     try:
         compiled.export_model(stream)
         blob.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(_header(key, stream.getvalue()) + stream.getvalue())
+        partial.write_bytes(header(key, stream.getvalue()) + stream.getvalue())
         partial.chmod(0o644)
         partial.replace(blob)
     except (OSError, RuntimeError) as error:
-        log.info("%s: compiled graph not kept: %s", blob.parent, error)
+        tell_info(__name__, f"{blob.parent}: compiled graph not kept: {error}")
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         return
-    log.info("%s: compiled graph kept", blob)
+    tell_info(__name__, f"{blob}: compiled graph kept")

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
 from collections.abc import Mapping
 from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from functools import lru_cache
 from math import prod
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from inference.errors import EngineError
 
+TYPE_CHECKING = False  # as typing's, which this module does without: it is imported first of all
 if TYPE_CHECKING:
+    from typing import Any
+
     from inference.engine import Array
 
 _F32 = 4
@@ -128,6 +130,15 @@ def import_graph(content: Any, start: int, config: Mapping[str, str]) -> Library
     return LibraryGraph(library, compiled, content)
 
 
+def open_device(config: Mapping[str, str]) -> None:
+    """Load the processor's device with these properties, which the first graph would have to.
+
+    Raises:
+        OSError, EngineError: as :func:`import_graph`.
+    """
+    _core(tuple(config.items()))
+
+
 def library_version() -> str:
     """Version of the library, as the package's ``get_version`` gives it.
 
@@ -153,10 +164,15 @@ def load_library() -> Any:
     except ValueError:  # something else stands under this name
         found = None
     folders = [] if found is None else list(found.submodule_search_locations or ())
-    paths = [path for folder in folders for path in Path(folder, "libs").glob("libopenvino_c.so*")]
+    paths = [
+        os.path.join(folder, "libs", name)
+        for folder in folders
+        for name in os.listdir(os.path.join(folder, "libs"))
+        if name.startswith("libopenvino_c.so")
+    ]
     if not paths:
         raise OSError("libopenvino_c.so: expected in the package openvino, found none")
-    library = ctypes.CDLL(str(min(paths)))
+    library = ctypes.CDLL(min(paths))
     for name, arguments in _FUNCTIONS.items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, c_int

@@ -60,10 +60,11 @@ def span(name: str) -> AbstractContextManager[None]:
     return _NOTHING if _spans is None else _Measured(name)
 
 
-def add(name: str, began_s: float, ended_s: float) -> None:
-    """A span of this thread that was measured elsewhere; ignored while nothing is measured."""
+def add(name: str, began_s: float, ended_s: float, thread: int | None = None) -> None:
+    """A span of this thread, or another, that was measured elsewhere; ignored while nothing is
+    measured."""
     if _spans is not None:
-        _spans.append(Span(name, began_s, ended_s, threading.get_ident()))
+        _spans.append(Span(name, began_s, ended_s, thread or threading.get_ident()))
 
 
 def end() -> list[Span]:

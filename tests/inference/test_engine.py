@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import inference
-from inference import engine as engine_module
+from inference import processor as processor_module
+from inference.blob import cache_key
 from inference.bundle import read_bundle
-from inference.engine import EngineSettings, available_threads, compile_graph
+from inference.engine import EngineSettings, compile_graph
 from inference.errors import EngineError
-from inference.openvino_engine import cache_key
+from inference.processor import available_threads
 from inference.segment import Segmenter
 from tests.conftest import draw_objects
 from tests.inference.builders import bright_logits, bundle_of, spec_of, write_bundle
@@ -179,7 +180,9 @@ def test_onnxruntime_has_no_bf16(folder):
 def test_as_many_threads_as_the_container_may_use(files, threads, monkeypatch, tmp_path):
     for name, content in files.items():
         (tmp_path / name).write_text(content)
-    monkeypatch.setattr(engine_module, "Path", lambda name: tmp_path / Path(name).name)
+    monkeypatch.setattr(
+        processor_module, "read_text", lambda path: (tmp_path / Path(path).name).read_text()
+    )
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     assert available_threads() == threads
 
@@ -264,8 +267,8 @@ def test_a_folder_in_a_compiled_graphs_place_is_only_slower(cached, caplog):
     assert all(path.is_dir() for path in cache.iterdir())  # and no half-written file beside it
 
 
-@pytest.mark.parametrize("call", ["open", "write_bytes", "chmod", "replace"])
-def test_a_cache_that_may_not_be_read_or_written_is_only_slower(cached, monkeypatch, caplog, call):
+@pytest.mark.parametrize("call", ["write_bytes", "chmod", "replace"])
+def test_a_cache_that_may_not_be_written_is_only_slower(cached, monkeypatch, caplog, call):
     folder, cache, expected = cached
     allowed = getattr(Path, call)
 
@@ -274,12 +277,22 @@ def test_a_cache_that_may_not_be_read_or_written_is_only_slower(cached, monkeypa
             raise PermissionError(13, "Permission denied")
         return allowed(path, *args, **options)
 
-    if call != "open":
-        shutil.rmtree(cache)
+    shutil.rmtree(cache)
     monkeypatch.setattr(Path, call, refuse)
     assert np.array_equal(masks(folder, cache, caplog), expected)
     assert compiled(caplog) == []
     assert [path for path in cache.iterdir() if path.suffix != ".blob"] == []
+
+
+def test_a_compiled_graph_that_may_not_be_read_is_only_slower(cached, monkeypatch, caplog):
+    folder, cache, expected = cached
+
+    def refuse(path, *args, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("inference.blob.open", refuse, raising=False)
+    assert np.array_equal(masks(folder, cache, caplog), expected)
+    assert len(compiled(caplog)) == 2
 
 
 def test_a_cache_below_a_file_is_only_slower(folder, tmp_path, cached):
@@ -302,7 +315,7 @@ def test_a_graph_that_cannot_be_kept_is_used_all_the_same(cached, monkeypatch):
 
 def test_another_processor_compiles_for_itself(cached, monkeypatch, caplog):
     folder, cache, expected = cached
-    monkeypatch.setattr("inference.openvino_engine.processor", lambda: "another one")
+    monkeypatch.setattr("inference.blob.processor", lambda: "another one")
     assert np.array_equal(masks(folder, cache, caplog), expected)
     assert len(compiled(caplog)) == 2 and len(list(cache.iterdir())) == 4
 
@@ -312,5 +325,5 @@ def test_the_name_of_a_compiled_graph_holds_everything_it_depends_on(monkeypatch
     others = [("other", "f32", 1, "2026.4"), ("digest", "bf16", 1, "2026.4")]
     others += [("digest", "f32", 2, "2026.4"), ("digest", "f32", 1, "2026.5")]
     keys = {cache_key(*words) for words in (base, *others)}
-    monkeypatch.setattr("inference.openvino_engine.processor", lambda: "another one")
+    monkeypatch.setattr("inference.blob.processor", lambda: "another one")
     assert len(keys | {cache_key(*base)}) == 6

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import inference
-from inference.__main__ import main
 from inference.bundle import VolumeRule, read_bundle
+from inference.command_line import main
 from inference.errors import BundleError
 from inference.rules import SamRule
 from tests.inference.builders import spec_of, write_bundle

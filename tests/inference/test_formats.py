@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inference.__main__ import case_files, main
+from inference.command_line import case_files, main
 from inference.errors import CaseError
 from inference.formats import read_scan
 from tests.inference.builders import write_bundle

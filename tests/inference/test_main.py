@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from inference import case as case_module
-from inference.__main__ import case_files, main, make_parser, one_line
 from inference.case import write_mask
+from inference.command_line import case_files, main, make_parser, one_line
 from inference.errors import EngineError
 from inference.segment import Segmenter
 from tests.inference.builders import BOX, npy_bytes, write_bundle, write_members

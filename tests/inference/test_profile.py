@@ -7,7 +7,7 @@ import time
 import pytest
 
 from inference import profile
-from inference.__main__ import main
+from inference.command_line import main
 from inference.profile import Span
 from tests.inference.builders import write_bundle
 

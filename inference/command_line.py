@@ -1,0 +1,319 @@
+"""Segment every npz case of a folder: one mask npz of the same name for each.
+
+input:   imgs, (H, W), (H, W, 1), (H, W, 3), (H, W, 4) or (D, H, W), any real numbers;
+         boxes, both ends inclusive, (N, 4) x_min, y_min, x_max, y_max
+         or (N, 6) x_min, y_min, z_min, x_max, y_max, z_max
+output:  segs, label i for box i, later boxes over earlier ones
+
+NIfTI volumes and PNG pictures are cases, too, where a boxes file lies beside them (formats.py), and
+are answered in their own format.
+
+A case that cannot be read is refused with one line; the others are still done.
+
+exit status: 0 every case done; 1 some case refused; 2 wrong call, bundle or engine
+"""
+
+import contextlib
+import gc
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from inference import IMPORTED_S, head_start, profile
+from inference.bundle import DEFAULT_BUNDLE, read_bundle
+from inference.engine import EngineSettings
+from inference.errors import CaseError, InferenceError, UsageError
+from inference.loading import GraphLoader
+from inference.messages import tell_info, tell_warning
+from inference.modality import modality_of
+from inference.progress import Progress
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+    from inference.segment import Segmenter
+
+
+def defaults() -> dict[str, Any]:
+    """Every option as it is where the command line does not say it."""
+    return {
+        "input": None,
+        "output": None,
+        "model": os.environ.get("MEDSAM_BUNDLE") or DEFAULT_BUNDLE,
+        "engine": "openvino",
+        "precision": "f32",
+        "fidelity": None,
+        "threads": 0,
+        "cache": os.environ.get("MEDSAM_CACHE") or None,
+        "compile_only": False,
+        "profile": None,
+        "verbose": False,
+    }
+
+
+def options(argv: list[str]) -> Any:
+    """The options of a command line; an empty one is not worth the import of argparse (8 ms)."""
+    return make_parser().parse_args(argv) if argv else SimpleNamespace(**defaults())
+
+
+def make_parser() -> "ArgumentParser":
+    """The command line."""
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="python -m inference",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    folders = parser.add_argument_group("folders")
+    folders.add_argument(
+        "-i", "--input", type=Path, metavar="DIR",
+        help="npz cases (default: /inputs if that folder exists, else ./inputs)",
+    )  # fmt: skip
+    folders.add_argument(
+        "-o", "--output", type=Path, metavar="DIR",
+        help="where the masks go (default: /outputs if that folder exists, else ./outputs)",
+    )  # fmt: skip
+    model = parser.add_argument_group("model and engine")
+    model.add_argument(
+        "--model", type=Path, metavar="BUNDLE",
+        help="folder with bundle.json (default: $MEDSAM_BUNDLE, else the bundle that ships)",
+    )  # fmt: skip
+    model.add_argument(
+        "--engine", choices=("openvino", "onnxruntime"),
+        help="default: %(default)s",
+    )  # fmt: skip
+    model.add_argument(
+        "--precision", choices=("f32", "bf16"),
+        help="arithmetic; bf16 is for openvino on a processor that has it (default: %(default)s)",
+    )  # fmt: skip
+    model.add_argument(
+        "--fidelity", choices=("corrected", "published"),
+        help="published: as the model's team released it, known defects included"
+        " (default: as the bundle says, else corrected)",
+    )  # fmt: skip
+    model.add_argument(
+        "--threads", type=int, metavar="N",
+        help="default: as many as the container or process may use",
+    )  # fmt: skip
+    model.add_argument(
+        "--cache", type=Path, metavar="DIR",
+        help="keep compiled graphs here; one that does not fit this processor or cannot be read"
+        " is compiled anew (default: $MEDSAM_CACHE, else nowhere)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--compile-only", action="store_true",
+        help="check the bundle, compile its graphs into the cache and exit",
+    )  # fmt: skip
+    parser.add_argument(
+        "--profile", type=Path, metavar="FILE",
+        help="write where the time went to FILE, a trace for chrome://tracing or"
+        " ui.perfetto.dev, and print the table on stderr",
+    )  # fmt: skip
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="tell each case's time and what is compiled"
+    )
+    parser.set_defaults(**defaults())
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    args = options(sys.argv[1:] if argv is None else argv)
+    if args.verbose:  # else warnings alone are told, and that needs no setting up
+        import logging
+
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        if args.threads < 0:
+            raise UsageError(f"--threads: expected 0 or more, found {args.threads}")
+        with profiled(args.profile):
+            return run(args)
+    except InferenceError as error:
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        return 2
+
+
+@contextlib.contextmanager
+def profiled(file: Path | None) -> Iterator[None]:
+    """Measure what is done inside, and tell it; nothing without a file.
+
+    Raises:
+        UsageError: the file cannot be written, told before anything is done.
+    """
+    if file is None:
+        yield
+        return
+    try:
+        file.touch()
+    except OSError as error:
+        raise UsageError(f"{file}: expected a file to write to, found: {error}") from error
+    profile.begin()
+    began, now = profile.process_began_s(), time.perf_counter()
+    if began is not None:
+        profile.add("start-up", began, IMPORTED_S)
+    profile.add("import", IMPORTED_S, now)
+    yield
+    for began_s, ended_s, thread in head_start.spans():
+        profile.add("open graph", began_s, ended_s, thread)
+    spans = profile.end()
+    file.write_text(profile.trace(spans), encoding="utf-8")
+    print(profile.table(spans, threading.get_ident()), file=sys.stderr)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process: everything is written, and taking the engine apart piece by piece would only
+    cost time."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def run(args: Any) -> int:
+    """Do what the checked command line asks for; graphs are loaded while numpy is imported and the
+    first case is read."""
+    cache = None if args.cache is None else Path(args.cache)
+    settings = EngineSettings(args.engine, args.precision, args.threads, cache)
+    with profile.span("bundle"):
+        bundle = read_bundle(Path(args.model), args.fidelity)
+    loader = GraphLoader(bundle, settings)
+    paths: list[Path] = []
+    if not args.compile_only:
+        inputs = input_folder(args.input)
+        outputs = output_folder(args.output, inputs)
+        paths = case_files(inputs)
+        if not paths:
+            tell_warning("inference", f"{inputs}: expected npz cases, found none")
+        elif settings.cache_dir is not None and paths[0].suffix == ".npz":
+            loader.start(modality_of(paths[0].name))
+    segmenter = import_segmenter()(bundle, settings, loader)
+    return compile_all(segmenter) if args.compile_only else segment_all(segmenter, paths, outputs)
+
+
+def import_segmenter() -> type["Segmenter"]:
+    """The class, and with it numpy; what imports make stays, so no garbage is looked for, now or
+    later."""
+    gc.disable()
+    try:
+        with profile.span("import"):
+            from inference.segment import Segmenter
+        gc.freeze()
+    finally:
+        gc.enable()
+    return Segmenter
+
+
+def input_folder(given: Path | None) -> Path:
+    """The folder of cases, which must exist."""
+    folder = given or (Path("/inputs") if Path("/inputs").is_dir() else Path("inputs"))
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: expected a folder of npz cases, found none")
+    return folder
+
+
+def output_folder(given: Path | None, inputs: Path) -> Path:
+    """The folder of masks, made where it is missing; never the cases' own or one inside it, for
+    nothing is written there."""
+    folder = given or (Path("/outputs") if Path("/outputs").is_dir() else Path("outputs"))
+    if folder.resolve().is_relative_to(inputs.resolve()):
+        raise UsageError(f"{folder}: expected a folder outside the cases' own, {inputs}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: expected a folder to write masks to, found: {error.strerror}"
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{folder}: expected a folder that user {os.getuid()} may write to")
+    return folder
+
+
+def compile_all(segmenter: "Segmenter") -> int:
+    """Compile every graph of the bundle; the cache, if one is given, must keep them."""
+    segmenter.bundle.verify()
+    for modality in segmenter.bundle.routing:
+        segmenter.model(modality).compile()
+    cache = segmenter.settings.cache_dir
+    if cache and segmenter.settings.engine == "openvino" and not any(cache.glob("*.blob")):
+        raise UsageError(f"{cache}: expected to keep compiled graphs there, found none kept")
+    return 0
+
+
+def case_files(folder: Path) -> list[Path]:
+    """Every ``*.npz`` of a folder, and its NIfTI and PNG files that have boxes, in the order of
+    their names; hidden ones, as for a shell, are none."""
+    try:
+        found = sorted(folder.iterdir())
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: expected a folder of npz cases, found: {error.strerror}"
+        ) from error
+    shown = [p for p in found if not p.name.startswith(".")]
+    cases = [p for p in shown if p.suffix == ".npz"]
+    if any(p.suffix in (".json", ".csv") for p in shown):
+        from inference.formats import picture_files
+
+        cases = sorted(cases + picture_files(folder, [p.name for p in shown]))
+    return cases
+
+
+def segment_file(segmenter: "Segmenter", path: Path, target: Path) -> int:
+    """Segment one case into ``target``; returns how many boxes it had."""
+    if path.suffix == ".npz":
+        from inference.case import read_case, write_mask
+
+        with profile.span("read"):
+            case = read_case(path)
+        labels = segmenter.segment_case(case, modality_of(case.name))
+        with profile.span("write"):
+            write_mask(target, labels)
+        return len(case.boxes)
+    from inference.formats import read_scan
+
+    scan = read_scan(path)
+    scan.write(target, segmenter.segment_case(scan.case, scan.modality))
+    return len(scan.case.boxes)
+
+
+def segment_all(segmenter: "Segmenter", paths: list[Path], outputs: Path) -> int:
+    """Segment every case; 0 when all were done, 1 when some were refused."""
+    refused = 0
+    with Progress("cases", len(paths)) as progress:
+        for path in paths:
+            began = time.perf_counter()
+            try:
+                count = segment_file(segmenter, path, outputs / path.name)
+            except CaseError as error:
+                refused += refuse(str(error))
+            except InferenceError:
+                raise
+            except MemoryError:
+                refused += refuse(f"{path.name}: not enough memory")
+            except Exception as error:  # one bad case must never stop the rest, whatever it hit
+                tell_info("inference", "unexpected failure", error)
+                refused += refuse(f"{path.name}: {type(error).__name__}: {error}")
+            else:
+                seconds = time.perf_counter() - began
+                tell_info("inference", f"{path.name}: {count} boxes, {seconds:.3f} s")
+            progress.step()
+    if refused:
+        print(
+            f"{len(paths) - refused} of {len(paths)} cases done, {refused} refused", file=sys.stderr
+        )
+    return 1 if refused else 0
+
+
+def refuse(reason: str) -> int:
+    """Tell why a case is not done; returns how many that are."""
+    print(f"refused: {one_line(reason)}", file=sys.stderr)
+    return 1
+
+
+def one_line(text: str) -> str:
+    """``text`` without line breaks."""
+    return " ".join(text.split())

@@ -1,0 +1,130 @@
+"""The first case's graphs on their way before the rest of the program is imported.
+
+Importing numpy and the rest of this package takes as long as opening the compiled graphs, which
+OpenVINO's library does without Python.  So a thread begins with what the surroundings say alone:
+the first name in the inputs folder, bundle.json as it stands, the cache.  Whoever needs a compiled
+graph asks :func:`take` for it by the name of its file, after all checks; what was guessed wrong or
+could not be opened is simply not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+from inference.blob import blob_path, cache_key, compiler_settings, open_blob
+from inference.openvino_library import LibraryGraph, library_version, open_device
+
+SWITCH_S = 0.0005
+"""While graphs are opened, a thread that comes back from the library waits this long, not 5 ms, for
+one that imports modules."""
+
+_FOLDERS = {"-i": "input", "--input": "input", "-o": "output", "--output": "output"}
+_IDLE = {"--profile": True, "-v": False, "--verbose": False}
+"""Options that change nothing here, and whether a value follows; with others nothing is guessed."""
+
+
+class HeadStart:
+    """A thread that opens compiled graphs."""
+
+    def __init__(self, inputs: str, bundle: str, cache: str) -> None:
+        self._inputs, self._bundle, self._cache = inputs, bundle, cache
+        self._planned = threading.Event()
+        self._ready: dict[str, threading.Event] = {}
+        self._graphs: dict[str, LibraryGraph] = {}
+        self._settings = compiler_settings("f32", 0)
+        self._usual_switch_s = sys.getswitchinterval()
+        self.spans: list[tuple[float, float, int]] = []
+        """When graphs were opened, on :func:`time.perf_counter`'s clock, and by which thread."""
+        sys.setswitchinterval(SWITCH_S)
+        threading.Thread(target=self._work, name="head start", daemon=True).start()
+
+    def take(self, path: str, settings: Mapping[str, str]) -> LibraryGraph | None:
+        """The compiled graph of a file, waited for; None where it is not on its way."""
+        self._planned.wait()
+        ready = self._ready.get(path)
+        if ready is None or settings != self._settings:
+            return None
+        ready.wait()
+        return self._graphs.pop(path, None)
+
+    def _work(self) -> None:
+        keys: dict[str, str] = {}
+        try:
+            open_device(self._settings)
+            keys = self._plan()
+        except Exception:  # told by whoever does it with all checks
+            pass
+        self._ready = {path: threading.Event() for path in keys}
+        self._planned.set()
+        for path, key in keys.items():
+            began = time.perf_counter()
+            with contextlib.suppress(Exception):  # as above
+                self._graphs[path] = open_blob(path, key, self._settings)
+            self.spans.append((began, time.perf_counter(), threading.get_ident()))
+            self._ready[path].set()
+        sys.setswitchinterval(self._usual_switch_s)
+
+    def _plan(self) -> dict[str, str]:
+        """Files of compiled graphs and their keys, encoder before decoder."""
+        import json
+
+        from inference.modality import modality_of
+
+        names = (n for n in os.listdir(self._inputs) if n.endswith(".npz") and n[0] != ".")
+        with open(os.path.join(self._bundle, "bundle.json"), encoding="utf-8") as file:
+            content = json.load(file)
+        routing = content["routing"]
+        name = routing.get(modality_of(min(names)), routing["default"])
+        if routing.get("3D", name) != name:
+            return {}
+        spec, version = content["models"][name], library_version()
+        batches = {spec["encoder"]: 1, spec["decoder"]: spec.get("boxes_at_once", 1)}
+        keys = {}
+        for graph, batch in batches.items():
+            key = cache_key(content["files"][graph], "f32", batch, version)
+            keys[blob_path(self._cache, graph, key)] = key
+        return keys
+
+
+_running: HeadStart | None = None
+
+
+def begin(argv: Sequence[str]) -> None:
+    """Begin, where the command line and the environment leave no doubt about the model."""
+    global _running
+    cache = os.environ.get("MEDSAM_CACHE")
+    inputs = _inputs_of(list(argv))
+    if not cache or inputs is None:
+        return
+    bundle = os.environ.get("MEDSAM_BUNDLE") or os.path.join(os.path.dirname(__file__), "bundle")
+    _running = HeadStart(inputs, bundle, os.path.normpath(cache))  # as pathlib spells it
+
+
+def take(path: str, settings: Mapping[str, str]) -> LibraryGraph | None:
+    """See :meth:`HeadStart.take`."""
+    return None if _running is None else _running.take(path, settings)
+
+
+def spans() -> list[tuple[float, float, int]]:
+    """See :attr:`HeadStart.spans`."""
+    return [] if _running is None else _running.spans
+
+
+def _inputs_of(words: list[str]) -> str | None:
+    """The folder of cases that a command line means; None where another option is on it."""
+    inputs = "/inputs" if os.path.isdir("/inputs") else "inputs"
+    while words:
+        word = words.pop(0)
+        if word not in _FOLDERS and word not in _IDLE:
+            return None
+        if _IDLE.get(word, True):
+            if not words:
+                return None
+            value = words.pop(0)
+            inputs = value if _FOLDERS.get(word) == "input" else inputs
+    return inputs

@@ -1,0 +1,120 @@
+"""Graphs opened ahead of everything else: the right ones, or none, and never another mask."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import inference
+from inference import head_start
+from inference.blob import compiler_settings
+from inference.engine import EngineSettings, compile_graph
+from inference.head_start import HeadStart, begin
+from inference.openvino_library import LibraryGraph
+from tests.inference.builders import write_bundle
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = compiler_settings("f32", 0)
+
+
+@pytest.fixture
+def surroundings(tmp_path, make_case):
+    """A case, a bundle and the cache of its compiled graphs: (inputs, bundle, cache)."""
+    case = make_case("2DBox_US_1", (30, 40, 3), [(5, 8, 30, 25)])
+    folder, cache = write_bundle(tmp_path / "bundle"), tmp_path / "cache"
+    image = np.zeros((16, 16, 3), np.uint8)
+    inference.load(folder, cache_dir=cache).segment(image, [[1, 2, 9, 12]])
+    return str(case.parent), str(folder), str(cache)
+
+
+def blob(cache, name):
+    (path,) = Path(cache).glob(f"{name}-*.blob")
+    return str(path)
+
+
+def test_both_graphs_of_the_first_case_are_opened_once(surroundings):
+    started = HeadStart(*surroundings)
+    for name in ("encoder", "decoder"):
+        path = blob(surroundings[2], name)
+        assert isinstance(started.take(path, SETTINGS), LibraryGraph)
+        assert started.take(path, SETTINGS) is None
+    assert len(started.spans) == 2
+
+
+def test_a_graph_for_other_settings_is_not_taken(surroundings):
+    started = HeadStart(*surroundings)
+    assert started.take(blob(surroundings[2], "encoder"), compiler_settings("bf16", 0)) is None
+    assert started.take(blob(surroundings[2], "encoder"), compiler_settings("f32", 77)) is None
+
+
+def test_a_graph_that_was_opened_ahead_is_the_one_that_runs(surroundings, monkeypatch):
+    inputs, folder, cache = surroundings
+    started = HeadStart(inputs, folder, cache)
+    monkeypatch.setattr(head_start, "_running", started)
+    monkeypatch.setattr("inference.openvino_engine.open_blob", None)  # nobody else opens one
+    bundle = inference.bundle.read_bundle(Path(folder))
+    graph = compile_graph(bundle, "encoder.onnx", EngineSettings(cache_dir=Path(cache)))
+    image = np.random.default_rng(0).uniform(0, 255, (1, 3, 16, 16)).astype(np.float32)
+    assert np.array_equal(graph.run({"image": image}), image[:, 1:2])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda inputs, bundle, cache: [path.unlink() for path in cache.iterdir()],
+        lambda inputs, bundle, cache: [path.write_bytes(b"x" * 9999) for path in cache.iterdir()],
+        lambda inputs, bundle, cache: [path.unlink() for path in inputs.iterdir()],
+        lambda inputs, bundle, cache: (bundle / "bundle.json").write_text("{}"),
+        lambda inputs, bundle, cache: (bundle / "bundle.json").write_text("no JSON"),
+        lambda inputs, bundle, cache: (bundle / "bundle.json").unlink(),
+    ],
+    ids=["no graphs", "broken graphs", "no case", "empty bundle", "broken bundle", "no bundle"],
+)
+def test_what_is_not_there_is_not_waited_for(surroundings, spoil):
+    path = blob(surroundings[2], "encoder")
+    spoil(*map(Path, surroundings))
+    assert HeadStart(*surroundings).take(path, SETTINGS) is None
+
+
+@pytest.mark.parametrize(
+    ("argv", "inputs"),
+    [
+        ([], "inputs"),
+        (["-i", "here"], "here"),
+        (["-v", "--input", "here", "-o", "there", "--profile", "trace"], "here"),
+        (["-o", "-i"], "inputs"),
+        (["--engine", "onnxruntime"], None),
+        (["--precision=bf16"], None),
+        (["--in", "here"], None),
+        (["-ihere"], None),
+        (["-i"], None),
+        (["--compile-only"], None),
+    ],
+)
+def test_it_begins_only_where_the_command_line_leaves_no_doubt(argv, inputs, monkeypatch):
+    begun = []
+    monkeypatch.setattr(head_start, "HeadStart", lambda *words: begun.append(words[0]))
+    monkeypatch.setattr(head_start, "_running", None)
+    monkeypatch.setattr(os.path, "isdir", lambda path: False)
+    monkeypatch.setenv("MEDSAM_CACHE", "cache")
+    begin(argv)
+    assert begun == ([] if inputs is None else [inputs])
+    monkeypatch.delenv("MEDSAM_CACHE")
+    begin(argv)
+    assert len(begun) == (inputs is not None)
+
+
+def test_the_whole_program_draws_the_same_mask_with_and_without_it(surroundings, tmp_path):
+    inputs, bundle, cache = surroundings
+    found = []
+    for name, kept in (("without", ""), ("with", cache), ("nothing kept", str(tmp_path / "none"))):
+        outputs = tmp_path / name
+        line = [sys.executable, "-m", "inference", "-i", inputs, "-o", str(outputs)]
+        environment = {**os.environ, "MEDSAM_BUNDLE": bundle, "MEDSAM_CACHE": kept}
+        ended = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        found.append((outputs / "2DBox_US_1.npz").read_bytes())
+    assert found[0] == found[1] == found[2]
