@@ -1,9 +1,10 @@
 """The alternate signal stack that OpenVINO's processor plugin leaves behind is taken away again.
 
 The plugin gives the thread that loads it an alternate signal stack (``sigaltstack(2)``) of the
-smallest size that the kernel allows, which holds the processor's registers and no handler.  Python's
-own handlers run on such a stack where there is one: the first signal with a Python handler, such as
-the SIGCHLD of a data loader's worker or an interrupt, can end the process with a segmentation fault.
+smallest size that the kernel allows, which holds the processor's registers and no handler.
+Python's own handlers run on such a stack where there is one: the first signal with a Python
+handler, such as the SIGCHLD of a data loader's worker or an interrupt, can end the process with a
+segmentation fault.
 """
 
 from __future__ import annotations
