@@ -19,6 +19,7 @@ from inference.errors import EngineError
 from inference.head_start import take
 from inference.messages import tell_info, tell_warning
 from inference.openvino_library import LibraryGraph, library_version
+from inference.signal_stack import signal_stack_kept
 
 
 class OpenVinoGraph:
@@ -57,21 +58,25 @@ def compile_openvino(
     except ImportError as error:
         raise EngineError(f"openvino: expected to be installed, found: {error}") from error
     try:
-        core = openvino.Core()
-        model = core.read_model(path)
-        model.reshape(
-            {
-                port: [batch, *list(port.partial_shape)[1:]]
-                for port in model.inputs
-                if port.partial_shape.is_dynamic
-            }
-        )
-        compiled = core.compile_model(model, "CPU", config)
+        with signal_stack_kept():
+            compiled = _compile(openvino.Core(), path, batch, config)
     except RuntimeError as error:
         raise EngineError(f"{path}: openvino refuses the graph: {error}") from error
     if blob is not None:
         _store_blob(compiled, blob, key)
     return OpenVinoGraph(compiled)
+
+
+def _compile(core: Any, path: Path, batch: int, config: Mapping[str, str]) -> Any:
+    model = core.read_model(path)
+    model.reshape(
+        {
+            port: [batch, *list(port.partial_shape)[1:]]
+            for port in model.inputs
+            if port.partial_shape.is_dynamic
+        }
+    )
+    return core.compile_model(model, "CPU", config)
 
 
 def _version() -> str | None:

@@ -18,6 +18,7 @@ from functools import lru_cache
 from math import prod
 
 from inference.errors import EngineError
+from inference.signal_stack import signal_stack_kept
 
 TYPE_CHECKING = False  # as typing's, which this module does without: it is imported first of all
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ def import_graph(content: Any, start: int, config: Mapping[str, str]) -> Library
     core = _core(tuple(config.items()))
     size = len(content) - start
     address = ctypes.addressof((ctypes.c_char * size).from_buffer(content, start))
-    compiled = _made(library.ov_core_import_model, core, address, size, b"CPU")
+    with signal_stack_kept():
+        compiled = _made(library.ov_core_import_model, core, address, size, b"CPU")
     return LibraryGraph(library, compiled, content)
 
 
@@ -191,7 +193,11 @@ def load_library() -> Any:
 @lru_cache(maxsize=8)
 def _core(config: tuple[tuple[str, str], ...]) -> c_void_p:
     """OpenVINO with these properties of the processor; kept for the rest of the process."""
-    library = load_library()
+    with signal_stack_kept():
+        return _new_core(load_library(), config)
+
+
+def _new_core(library: Any, config: tuple[tuple[str, str], ...]) -> c_void_p:
     core = _made(library.ov_core_create)
     for key, value in config:  # of variable length, ended by NULL
         words = (c_char_p(word) for word in (b"CPU", key.encode(), value.encode()))

@@ -162,6 +162,14 @@ def validate(args: argparse.Namespace, config: recipe.ValidateConfig) -> None:
     print(accuracy.accuracy_table(rows))
 
 
+def sweep(args: argparse.Namespace, config: recipe.SweepConfig) -> None:
+    """Print a table of one setting's values."""
+    from training.store import read_store
+    from training.sweep import sweep, sweep_table
+
+    print(sweep_table(sweep(args.bundle, read_store(args.store, "val"), config), config.key))
+
+
 def sources(args: argparse.Namespace, config: None) -> None:
     """Print the table of sources."""
     from training.bundle_record import sources_table
@@ -170,14 +178,19 @@ def sources(args: argparse.Namespace, config: None) -> None:
 
 
 def cost(args: argparse.Namespace, config: None) -> None:
-    """Print time and energy of a bundle's graphs."""
+    """Print time and energy of a bundle's graphs; with a store, also what bf16 costs in DSC."""
     from training.bundle_record import record
     from training.cost import measure_cost
+    from training.precision import precision_costs
+    from training.store import read_store
 
-    measured = measure_cost(args.bundle)
-    if args.record:
-        record(args.bundle, "cost", measured)
-    print(measured)
+    found = {"cost": measure_cost(args.bundle)}
+    if args.store:
+        found["precision_costs"] = precision_costs(args.bundle, read_store(args.store, "val"))
+    for key, value in found.items():
+        if args.record:
+            record(args.bundle, key, value)
+        print(value)
 
 
 def card(args: argparse.Namespace, config: recipe.CardConfig) -> None:
@@ -258,8 +271,20 @@ STEPS: dict[str, Step] = {
         validate,
         RECORD,
     ),
+    "sweep": Step(
+        "values of a threshold or prior compared on validation",
+        (STORE, BUNDLE),
+        recipe.SweepConfig,
+        sweep,
+    ),
     "sources": Step("what a bundle was trained on, as a table", (BUNDLE,), None, sources),
-    "cost": Step("time and energy of a bundle's graphs", (BUNDLE,), None, cost, RECORD),
+    "cost": Step(
+        "time and energy of a bundle's graphs",
+        (BUNDLE, ("store", False, "also what bf16 costs in DSC, on its validation cases")),
+        None,
+        cost,
+        RECORD,
+    ),
     "failures": Step(
         "pictures of the worst cases whose terms allow it",
         (STORE, BUNDLE, ("csv", True, "per-case accuracy"), OUT),

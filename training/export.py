@@ -25,6 +25,7 @@ from training.bundle_record import (
 from training.checkpoint import best_checkpoint, load_state
 from training.configuration import as_values, read_config, write_config
 from training.errors import CheckpointError
+from training.half_weights import fold_batch_norms, round_to_half, store_half
 from training.model import PromptedSegmenter
 from training.recipe import REGION, ExportConfig, FinetuneConfig, ModelConfig
 from training.run_log import read_lines, run_seconds, shortened_log
@@ -121,10 +122,14 @@ def training_record(
 def write_bundle(
     weights: Mapping[str, Tensor], model: ModelConfig, folder: Path, config: ExportConfig
 ) -> PromptedSegmenter:
-    """Graphs and bundle.json of averaged weights, nothing about the run; returns torch's model."""
+    """Graphs and bundle.json of averaged weights, nothing about the run; returns torch's model with
+    the weights that are stored."""
     segmenter = PromptedSegmenter(model)
     segmenter.load_state_dict(dict(weights))
     segmenter.eval()
+    fold_batch_norms(segmenter)
+    if config.weights == "f16":
+        round_to_half(segmenter)
     folder.mkdir(parents=True, exist_ok=True)
     suffix = ".onnx" if config.format == "onnx" else ".xml"
     encoder, decoder = folder / f"encoder{suffix}", folder / f"decoder{suffix}"
@@ -190,6 +195,7 @@ def bundle_content(
         "schema": 2,
         "name": config.name,
         "version": config.version,
+        "weights": config.weights,
         "models": models,
         "routing": routing,
         "files": graph_digests(folder),
@@ -224,10 +230,14 @@ def export_graph(
             output_names=outputs,
             dynamic_axes=axes,
         )
+    if config.weights == "f16":
+        store_half(onnx_path)
     if path.suffix == ".xml":
         import openvino
 
-        openvino.save_model(openvino.convert_model(onnx_path), path, compress_to_fp16=False)
+        # Read, not converted, which would turn halves back; not its own compression, which rounds
+        # biases and constants, too.
+        openvino.save_model(openvino.Core().read_model(onnx_path), path, compress_to_fp16=False)
         onnx_path.unlink()
     with torch.no_grad():
         answer = module(*inputs.values())

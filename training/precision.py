@@ -20,6 +20,7 @@ import inference
 from inference.bundle import read_bundle
 from training.bundle_record import graph_digests, replace_folder, write_json
 from training.errors import TrainingError
+from training.half_weights import store_whole
 from training.numerics import plain_sample, questions
 from training.recipe import QuantiseConfig
 from training.store import StoredCase, read_store
@@ -125,6 +126,7 @@ def quantise_graph(
     config: QuantiseConfig,
 ) -> None:
     """Quantise one ONNX file in place; layers are turned back until ``score`` holds."""
+    before = path.stat().st_size
     try:
         import nncf
     except ImportError as error:
@@ -143,6 +145,7 @@ def quantise_graph(
         values = score(runner(model), items)
         return float(np.mean(values)), values
 
+    store_whole(path)  # NNCF looks for weights where they are used, not behind a Cast
     found = nncf.quantize_with_accuracy_control(
         onnx.load(path),
         calibration_dataset=nncf.Dataset(calibration),
@@ -156,7 +159,6 @@ def quantise_graph(
             max_num_iterations=config.max_reverted
         ),
     )
-    before = path.stat().st_size
     onnx.save(found, path)
     log.info("%s: %.1f MB to %.1f MB", path.name, before / 1e6, path.stat().st_size / 1e6)
 

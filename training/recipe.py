@@ -141,18 +141,29 @@ class ExpertsConfig:
 
     groups: Mapping[str, tuple[str, ...]] = field(
         default_factory=lambda: {
-            "skin-eye": ("Dermoscopy", "Fundus"),
             "x-ray": ("X-Ray", "Mammography"),
             "volumes": ("CT", "MR", "PET"),
+            "camera": ("Endoscopy", "Dermoscopy", "Fundus"),
         }
     )
-    least_gain: float = 0.01
+    least_gain: float = 0.005
     """DSC on validation by which an expert must beat the general model to answer for a
     modality."""
     least_groups: int = 5
     """Validation groups that a modality needs to be decided on."""
     finetune: FinetuneConfig = FinetuneConfig(
-        steps=400, encoder_rate=1e-4, decoder_rate=5e-4, warmup_steps=40, frozen_blocks=-1, seed=7
+        steps=500,
+        images_per_step=8,
+        regions_per_image=6,
+        encoder_rate=1e-4,
+        decoder_rate=1e-3,
+        warmup_steps=40,
+        average_decay=0.99,
+        checkpoint_every=50,
+        frozen_blocks=-1,
+        seed=7,
+        device=DeviceConfig(precision="bf16"),
+        samples=SampleConfig(modality_bonus={"Fundus": 1.3, "PET": 2.0}),
     )
     """``frozen_blocks = -1``: experts are decoders that share the general encoder's file."""
 
@@ -170,7 +181,7 @@ class ExportConfig:
     """A bundle's settings."""
 
     name: str = "medsam-laptop-default"
-    version: str = "0.2.0"
+    version: str = "0.3.0"
     warm_start: str = "MobileNetV2 of DeepLab v3, PASCAL VOC (Google Coral, Apache-2.0)"
     """What the run started from, in words for the card."""
     threshold_2d: float = -0.6
@@ -189,8 +200,11 @@ class ExportConfig:
     """ONNX operators: 16 brought GridSample, 17 is read by every engine of the last years."""
     format: Literal["onnx", "openvino"] = "onnx"
     """``openvino`` writes OpenVINO IR; ONNX Runtime cannot run such a bundle."""
+    weights: Literal["f32", "f16"] = "f16"
+    """How weights are stored (:mod:`training.half_weights`); computing is in float32 with both."""
     tolerance: float = 1e-4
-    """Largest relative difference between torch and the exported graphs."""
+    """Largest relative difference between torch, its weights rounded alike, and the exported
+    graphs."""
     compared_cases: int = 12
     """Validation cases on which torch and the graphs are compared."""
 
@@ -220,6 +234,22 @@ class ValidateConfig:
     """Of the loosening."""
     precision: Literal["f32", "bf16"] = "f32"
     engine: Literal["openvino", "onnxruntime"] = "openvino"
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """Which setting of a bundle, which values, on which validation cases."""
+
+    key: str = "threshold"
+    """``threshold``, ``ellipse_prior``, ``volume.threshold`` or ``volume.ellipsoid_prior``; set in
+    every model of the bundle."""
+    values: tuple[float, ...] = (0.0, -0.3, -0.6, -0.9)
+    modalities: tuple[str, ...] = ()
+    """Empty: all."""
+    dims: tuple[str, ...] = ("2D",)
+    loosen: float = 0.0
+    """As in ``validate``."""
+    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def test_a_table_changes_only_the_values_it_names(tmp_path):
     (tmp_path / "c.toml").write_text("[finetune]\nseed = 3\n[finetune.loss]\nsmall_gain = 1\n")
     tuning = read_config(recipe.ExpertsConfig, tmp_path / "c.toml").finetune
     assert (tuning.seed, tuning.loss.small_gain) == (3, 1)
-    assert (tuning.steps, tuning.frozen_blocks) == (400, -1)  # the experts' own, not finetune's
+    assert (tuning.steps, tuning.frozen_blocks) == (500, -1)  # the experts' own, not finetune's
 
 
 @pytest.mark.parametrize(
