@@ -61,6 +61,16 @@ def test_a_triangle_holds_the_pixels_between_its_sides():
     assert np.array_equal(ours, expected)
 
 
+def test_sharp_corners_are_drawn_out_as_pillow_does():
+    random = np.random.default_rng(5)
+    for _ in range(400):
+        corners = [tuple(corner) for corner in random.integers(-6, SIDE + 6, (3, 2)).tolist()]
+        ours = canvas()
+        fill_polygon(ours, corners)
+        theirs = pillow(lambda pen, corners=corners: pen.polygon(corners, fill=0))
+        assert np.array_equal(ours, theirs), corners
+
+
 def test_the_largest_part_is_scipys():
     random = np.random.default_rng(0)
     for density in (0.05, 0.2, 0.4, 0.6, 1.0):
