@@ -15,6 +15,7 @@ import ctypes
 TYPE_CHECKING = False  # as typing's, which this module does without: it is imported first of all
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 
 class _SignalStack(ctypes.Structure):
@@ -27,7 +28,7 @@ class _SignalStack(ctypes.Structure):
 def signal_stack_kept() -> Iterator[None]:
     """Whatever happens inside, this thread has the alternate signal stack afterwards that it had
     before, or none; nothing is done where the C library has no ``sigaltstack``."""
-    change = getattr(ctypes.CDLL(None), "sigaltstack", None)
+    change: Any = getattr(ctypes.CDLL(None), "sigaltstack", None)
     before = _SignalStack()
     known = change is not None and change(None, ctypes.byref(before)) == 0
     try:

@@ -118,3 +118,15 @@ def test_the_whole_program_draws_the_same_mask_with_and_without_it(surroundings,
         assert (ended.returncode, ended.stderr) == (0, "")
         found.append((outputs / "2DBox_US_1.npz").read_bytes())
     assert found[0] == found[1] == found[2]
+
+
+def test_the_head_start_waits_for_nothing_but_what_opens_graphs():
+    program = (
+        "import sys, inference.head_start;"
+        "print(*sorted(name for name in sys.modules if name.startswith('inference.')),"
+        " *({'dataclasses', 'json', 'numpy', 'pathlib'} & set(sys.modules)))"
+    )
+    line = [sys.executable, "-S", "-c", program]
+    ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
+    parts = "blob errors head_start openvino_library processor signal_stack"
+    assert ended.stdout.split() == [f"inference.{part}" for part in parts.split()]
