@@ -5,6 +5,7 @@ under their published names.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from kornia.models.sam.architecture.mask_decoder import MaskDecoder
@@ -110,7 +111,7 @@ class _MaskGraph(nn.Module):
 
     def __init__(self, model: SamModel) -> None:
         super().__init__()
-        decoder = model.mask_decoder
+        decoder: Any = model.mask_decoder
         self.tokens = decoder_tokens(model)
         self.position = as_rows(model.prompt_encoder.get_dense_pe().detach().permute(0, 2, 3, 1))
         self.transformer = TokenSideTransformer(decoder.transformer, MASK_TOKEN)

@@ -11,6 +11,7 @@ index.  No batch axis; kornia's modules hold the weights.
 """
 
 import math
+from typing import Any
 
 import torch
 from kornia.models.sam.architecture.transformer import Attention, TwoWayTransformer
@@ -19,6 +20,8 @@ from torch import nn
 
 class _Heads(nn.Module):
     """What both directions share: rows for every head, and back."""
+
+    of_head: torch.Tensor
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
@@ -123,13 +126,14 @@ class TokenSideTransformer(nn.Module):
     def __init__(self, published: TwoWayTransformer, token: int) -> None:
         super().__init__()
         self.layers, self.token = published.layers, token
+        layers: list[Any] = list(published.layers)
         self.to_image = nn.ModuleList(
-            TokensToImage(layer.cross_attn_token_to_image) for layer in published.layers
+            TokensToImage(layer.cross_attn_token_to_image) for layer in layers
         )
         self.to_tokens = nn.ModuleList(
-            ImageToTokens(layer.cross_attn_image_to_token) for layer in published.layers
+            ImageToTokens(layer.cross_attn_image_to_token) for layer in layers
         )
-        self.last_norm = published.layers[-1].norm4
+        self.last_norm = layers[-1].norm4
         self.last = LastLook(published.final_attn_token_to_image, self.last_norm)
         self.answer_norm = published.norm_final_attn
 
@@ -139,15 +143,14 @@ class TokenSideTransformer(nn.Module):
         """Token (1, C) and positions (P, C) of source and positional encoding (P, C), tokens
         (N, C)."""
         tokens, pixels = prompt, source
-        for layer, to_image, to_tokens in zip(
-            self.layers, self.to_image, self.to_tokens, strict=True
-        ):
+        layers: list[Any] = list(self.layers)
+        for layer, to_image, to_tokens in zip(layers, self.to_image, self.to_tokens, strict=True):
             tokens = _self_attention(layer, tokens, prompt)
             placed = pixels + position
             tokens = layer.norm2(tokens + to_image(tokens + prompt, placed, pixels))
             tokens = layer.norm3(tokens + layer.mlp(tokens))
             pixels = pixels + to_tokens(placed, tokens + prompt, tokens)
-            if layer is not self.layers[-1]:
+            if layer is not layers[-1]:
                 pixels = layer.norm4(pixels)
         normed = nn.functional.layer_norm(pixels, pixels.shape[-1:], eps=self.last_norm.eps)
         one, asked = tokens[self.token, None], prompt[self.token, None]
@@ -155,7 +158,7 @@ class TokenSideTransformer(nn.Module):
         return self.answer_norm(one + seen), normed
 
 
-def _self_attention(layer: nn.Module, tokens: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
+def _self_attention(layer: Any, tokens: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
     """Tokens among themselves, as published."""
     if layer.skip_first_layer_pe:
         seen = layer.self_attn(q=tokens[None], k=tokens[None], v=tokens[None])[0]
@@ -176,7 +179,8 @@ class Upscaling(nn.Module):
     def __init__(self, published: nn.Sequential, norm: nn.LayerNorm, grid: int) -> None:
         """``norm``: whose scale and shift the positions lack."""
         super().__init__()
-        first, self.norm, self.act, second, _ = published
+        parts: list[Any] = list(published)
+        first, self.norm, self.act, second, _ = parts
         self.grid = grid
         self.weights = [_columns(part.weight) for part in (first, second)]  # (C, 4 * C')
         self.biases = [part.bias.detach().repeat(4) for part in (first, second)]
