@@ -4,9 +4,12 @@ The first case's graphs are on their way before the rest of the program is impor
 """
 
 import gc
+import os
 import sys
 
 if __name__ == "__main__":
+    # numpy's own threads wait for work by spinning, on the engine's cores; its products are small.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.disable()  # what imports make stays: no garbage is looked for until they are done
     from inference.head_start import begin
 

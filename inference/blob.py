@@ -26,11 +26,16 @@ graph's weights keep their alignment where the file is mapped."""
 
 
 def compiler_settings(precision: str, threads: int) -> dict[str, str]:
-    """Properties of OpenVINO's processor device; ``threads`` 0: as many as may be used."""
+    """Properties of OpenVINO's processor device; ``threads`` 0: as many as may be used.
+
+    Threads are not pinned: each graph would be to the same cores, so that a graph that is opened or
+    run beside another, or a second container, waits while other cores stand still.
+    """
     return {
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
+        "ENABLE_CPU_PINNING": "NO",
         "INFERENCE_NUM_THREADS": str(threads or available_threads()),
     }
 

@@ -130,3 +130,18 @@ def test_the_head_start_waits_for_nothing_but_what_opens_graphs():
     ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
     parts = "blob errors head_start openvino_library processor signal_stack"
     assert ended.stdout.split() == [f"inference.{part}" for part in parts.split()]
+
+
+@pytest.mark.parametrize(("given", "found"), [(None, "1"), ("3", "3")])
+def test_numpys_threads_stay_off_the_engines_cores_unless_asked_for(given, found):
+    program = (
+        "import os, runpy, sys; sys.argv = ['inference', '--help']\n"
+        "try: runpy.run_module('inference', run_name='__main__')\n"
+        "except SystemExit: sys.exit(os.environ['OPENBLAS_NUM_THREADS'])"
+    )
+    clean = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    clean |= {} if given is None else {"OPENBLAS_NUM_THREADS": given}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=clean, capture_output=True, text=True
+    )
+    assert ended.stderr.strip() == found
