@@ -28,6 +28,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from answered_cases import PIXEL_BAR, answered_cases
 from numpy.typing import NDArray
 
 import inference
@@ -41,7 +42,7 @@ from inference.modality import modality_of
 
 Array = NDArray[np.generic]
 
-GRAPH_BAR, PIXEL_BAR = 1e-4, 0.999
+GRAPH_BAR = 1e-4
 TEACHERS = ("medsam", "mobilesam", "sam-vit-b")
 """Their programs know no volume with one box an object: SAM's and MobileSAM's predictors and
 MedSAM's script take a picture; what MedSAM's repository has for volumes starts from a mask in many
@@ -231,13 +232,7 @@ def compare_masks(work: Path, fidelity: str, encoder: RememberingEncoder) -> lis
     segmenter = inference.load(work / "bundle", fidelity=fidelity)  # type: ignore[arg-type]
     segmenter.model().encoder = encoder  # type: ignore[assignment]
     rows = []
-    for path in sorted((work / "cases").glob("*.npz")):
-        masks = work / "masks" / path.name
-        if not masks.exists():
-            print(f"  {path.stem}: no answer of the published program")
-            continue
-        with np.load(masks) as file:
-            expected = file["segs"]
+    for path, expected in answered_cases(work):
         case = read_case(path)
         same = float((segmenter.segment_case(case, modality_of(path.name)) == expected).mean())
         rows.append(Agreement(path.stem, len(case.boxes), same, float((expected > 0).mean())))

@@ -105,12 +105,18 @@ def stretched(path: Path, side: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def answer(model: Any, embedding: torch.Tensor, box: torch.Tensor) -> torch.Tensor:
     """Logits (1, 256, 256) of the published modules."""
-    sparse, dense = model.prompt_encoder(points=None, boxes=box, masks=None)
+    return decode(model, embedding, model.prompt_encoder(points=None, boxes=box, masks=None))
+
+
+def decode(
+    model: Any, embedding: torch.Tensor, prompts: tuple[torch.Tensor, torch.Tensor]
+) -> torch.Tensor:
+    """Logits (1, 256, 256) of the published decoder."""
     logits, _ = model.mask_decoder(
         image_embeddings=embedding,
         image_pe=model.prompt_encoder.get_dense_pe(),
-        sparse_prompt_embeddings=sparse,
-        dense_prompt_embeddings=dense,
+        sparse_prompt_embeddings=prompts[0],
+        dense_prompt_embeddings=prompts[1],
         multimask_output=False,
     )
     return logits[:, 0]

@@ -114,15 +114,9 @@ def probe(model: Any, work: Path) -> None:
     random = torch.Generator().manual_seed(1)
     embedding = torch.randn(1, 256, 64, 64, generator=random)
     strokes = (torch.rand(1, 1, 256, 256, generator=random) > 0.9).float()
-    sparse, dense = model.prompt_encoder(points=None, boxes=None, masks=strokes)
-    logits, _ = model.mask_decoder(
-        image_embeddings=embedding,
-        image_pe=model.prompt_encoder.get_dense_pe(),
-        sparse_prompt_embeddings=sparse,
-        dense_prompt_embeddings=dense,
-        multimask_output=False,
-    )
-    arrays = {"embedding": embedding, "strokes": strokes, "logits": logits[:, 0]}
+    prompts = model.prompt_encoder(points=None, boxes=None, masks=strokes)
+    logits = programs.decode(model, embedding, prompts)
+    arrays = {"embedding": embedding, "strokes": strokes, "logits": logits}
     np.savez(work / "probe.npz", **{key: value.numpy() for key, value in arrays.items()})
 
 

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from answered_cases import PIXEL_BAR, answered_cases
 
 import inference
 from inference.case import read_case
@@ -22,8 +23,6 @@ from inference.export.ready_made import GraphFiles
 from inference.export.systems import SYSTEMS
 from inference.export.wrapping import wrap_bundle
 from inference.modality import modality_of
-
-PIXEL_BAR = 0.999
 
 
 def main() -> int:
@@ -50,13 +49,7 @@ def compare(bundle: Path, work: Path) -> list[float]:
     """Part of the pixels with the same label, of every case that the program answered."""
     segmenter = inference.load(bundle, fidelity="published")
     same = []
-    for path in sorted((work / "cases").glob("*.npz")):
-        masks = work / "masks" / path.name
-        if not masks.exists():
-            print(f"  {path.stem}: no answer of the published program")
-            continue
-        with np.load(masks) as file:
-            expected = file["segs"]
+    for path, expected in answered_cases(work):
         found = segmenter.segment_case(read_case(path), modality_of(path.name))
         same.append(float((found == expected).mean()))
         print(f"  {path.stem}: {same[-1]:.6f}", flush=True)

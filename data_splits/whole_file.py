@@ -1,11 +1,10 @@
 """Files that appear whole under their name or not at all."""
 
-import contextlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from data_splits.errors import SourceError
+from inference.whole_file import replace_whole
 
 
 def write_whole(path: Path, write: Callable[[Path], None], ending: str = ".partial") -> None:
@@ -16,13 +15,7 @@ def write_whole(path: Path, write: Callable[[Path], None], ending: str = ".parti
     Raises:
         SourceError: it cannot be written; nothing is left of it, and what was there before stays.
     """
-    partial = path.with_name(f".{os.urandom(8).hex()}{ending}")
     try:
-        write(partial)
-        os.replace(partial, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise SourceError(f"{path}: cannot be written: {error.strerror or error}") from error
-        raise
+        replace_whole(path, write, ending)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -1,8 +1,6 @@
 """The challenge's files: an npz case in, an npz mask out, checked once here and trusted
 afterwards."""
 
-import contextlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from inference.errors import CaseError
 from inference.npz import MAX_BOXES, check_kind, read_arrays, write_array
 from inference.preprocess import eight_bit
+from inference.whole_file import replace_whole
 
 
 @dataclass(frozen=True)
@@ -123,16 +122,10 @@ def write_whole(path: Path, write: Callable[[Path], None], ending: str) -> None:
     Raises:
         CaseError: it cannot be written; nothing is left of it.
     """
-    partial = path.with_name(f".{os.urandom(8).hex()}{ending}")
     try:
-        write(partial)
-        os.replace(partial, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise CaseError(f"{path.name}: cannot write the mask: {error}") from error
-        raise
+        replace_whole(path, write, ending)
+    except OSError as error:
+        raise CaseError(f"{path.name}: cannot write the mask: {error}") from error
 
 
 def label_type(count: int) -> type[np.unsignedinteger]:

@@ -5,10 +5,14 @@ compared with that network as ever: what is stored is exactly what is computed. 
 the weights back into float32 when they load a graph, so a case takes no longer.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
+
+from inference.whole_file import replace_whole
 
 STORED_WHOLE = 256
 """Tensors of fewer numbers stay float32: biases and constants, which weigh nothing."""
@@ -51,12 +55,7 @@ def store_half(path: Path) -> None:
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(values.astype("float16"), f"{name}.half"))
         casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    partial = path.with_name(f".{path.name}.partial")
-    onnx.save(model, partial)
-    partial.replace(path)
+    _save(model, [*casts, *graph.node], path)
 
 
 def store_whole(path: Path) -> None:
@@ -75,8 +74,13 @@ def store_whole(path: Path) -> None:
         tensor = halves[node.input[0]]
         values = numpy_helper.to_array(tensor).astype("float32")
         tensor.CopyFrom(numpy_helper.from_array(values, node.output[0]))
-    del graph.node[:]
-    graph.node.extend(kept)
-    partial = path.with_name(f".{path.name}.partial")
-    onnx.save(model, partial)
-    partial.replace(path)
+    _save(model, kept, path)
+
+
+def _save(model: Any, nodes: Sequence[Any], path: Path) -> None:
+    """Write ``model`` with these nodes in the place of its own."""
+    import onnx
+
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    replace_whole(path, lambda partial: onnx.save(model, partial), ".partial")

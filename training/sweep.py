@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 import inference
 from training.errors import TrainingError
 from training.recipe import SweepConfig
 from training.store import StoredCase
-from training.validate import CaseAccuracy, loosened, validate
+from training.validate import CaseAccuracy, accuracy_summary, loosened, validate
 
 Rows = dict[float, list[CaseAccuracy]]
 """Value of the setting to the accuracy of every case, in the same order."""
@@ -70,38 +71,31 @@ def with_setting(bundle: Path, key: str, value: float, folder: Path) -> Path:
 def paired_t(rows: Sequence[CaseAccuracy]) -> float:
     """Student's paired t of a model's DSC over the ellipse's; nan with fewer than two cases or
     where all differences are alike."""
-    differences = np.array([r.dsc - r.ellipse_dsc for r in rows])
-    if len(differences) < 2 or np.ptp(differences) == 0:
+    model, ellipse = np.array([[r.dsc, r.ellipse_dsc] for r in rows]).T
+    if len(rows) < 2 or np.ptp(model - ellipse) == 0:
         return float("nan")
-    deviation = float(differences.std(ddof=1))
-    return float(differences.mean()) / (deviation / float(np.sqrt(len(differences))))
+    return float(stats.ttest_rel(model, ellipse).statistic)
 
 
 def sweep_table(rows: Rows, key: str) -> str:
     """Markdown: one row a (dims, modality), one column a value: mean DSC, and in brackets the
     paired t over the inscribed ellipse; at the end the means over modalities."""
-    values = list(rows)
-    first = rows[values[0]]
-    strata = sorted({(r.dims, r.modality) for r in first})
+    summaries = {value: accuracy_summary(found) for value, found in rows.items()}
+    first = next(iter(summaries.values()))
     lines = [
-        f"| | modality | cases | ellipse | {' | '.join(f'{key} {v:g}' for v in values)} |",
-        f"| --- | --- | ---: | ---: |{' ---: |' * len(values)}",
+        f"| | modality | cases | ellipse | {' | '.join(f'{key} {v:g}' for v in rows)} |",
+        f"| --- | --- | ---: | ---: |{' ---: |' * len(rows)}",
     ]
-    means: dict[str, list[list[float]]] = {}
-    for dims, modality in strata:
-        members = {
-            v: [r for r in found if (r.dims, r.modality) == (dims, modality)]
-            for v, found in rows.items()
-        }
-        scores = [float(np.mean([r.dsc for r in members[v]])) for v in values]
-        means.setdefault(dims, []).append(scores)
-        cells = [
-            f"{s:.4f} ({paired_t(members[v]):.1f})" for s, v in zip(scores, values, strict=True)
-        ]
-        some = members[values[0]]
-        ellipse = float(np.mean([r.ellipse_dsc for r in some]))
-        lines.append(f"| {dims} | {modality} | {len(some)} | {ellipse:.4f} | {' | '.join(cells)} |")
-    for dims, table in means.items():
-        cells = [f"{s:.4f}" for s in np.mean(table, axis=0)]
+    for dims, modality in ((d, m) for d, table in first.items() for m in table if m != "mean"):
+        of = first[dims][modality]
+        cells = []
+        for value, found in rows.items():
+            members = [r for r in found if (r.dims, r.modality) == (dims, modality)]
+            score = summaries[value][dims][modality]["dsc"]
+            cells.append(f"{score:.4f} ({paired_t(members):.1f})")
+        counts = f"{of['cases']:.0f} | {of['ellipse_dsc']:.4f}"
+        lines.append(f"| {dims} | {modality} | {counts} | {' | '.join(cells)} |")
+    for dims in first:
+        cells = [f"{summary[dims]['mean']['dsc']:.4f}" for summary in summaries.values()]
         lines.append(f"| {dims} | mean over modalities | | | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
