@@ -100,6 +100,10 @@ class ModelSpec:
     to minus this outside; for modalities whose objects are nearly ellipses."""
     clip_to_box: bool = False
     """2D: cut the mask at the box.  In 3D a region decoder's always is, a SAM decoder's never."""
+    overlap: Literal["later-box", "smaller-box"] = "later-box"
+    """Which of two boxes a pixel belongs to where both masks hold it: the later one, as in the
+    published programs, or the one whose box is smaller: an object inside another keeps its
+    pixels whatever the order of the boxes."""
     label_type: Literal["as-needed", "uint8"] = "as-needed"
     """Type of the labels: the smallest that holds them all, or 8 bits, where label 256 is 0
     (``challenge.md`` B2)."""
@@ -256,6 +260,7 @@ _NESTED = {
 _WORDS = {
     "resize": get_args(Resize),
     "interpolation": ("antialias", *get_args(LibraryResize)),
+    "overlap": ("later-box", "smaller-box"),
     "label_type": ("as-needed", "uint8"),
     "box_scaling": ("float", "truncated", "resized"),
     "upsampling": ("direct", "through-input"),

@@ -14,7 +14,7 @@ from inference.engine import EngineSettings, Graph, compile_graph
 from inference.errors import CaseError, EngineError
 from inference.loading import GraphLoader
 from inference.modality import UNKNOWN
-from inference.postprocess import Mask, as_label_type, paint
+from inference.postprocess import Mask, as_label_type, paint, ranks_of
 from inference.preprocess import Frame, encoder_input
 from inference.profile import span
 from inference.prompt import box_edges
@@ -116,7 +116,8 @@ class EmbeddedImage:
         self.embedding = model.embed(np.array(case.image))  # a copy: the caller may reuse his array
 
     def segment(self, boxes: ArrayLike) -> NDArray[np.unsignedinteger]:
-        """Labels (H, W), box i painted with label i + 1, later boxes over earlier ones.
+        """Labels (H, W), box i painted with label i + 1; which box a pixel of two objects belongs
+        to says the model's ``overlap``.
 
         Args:
             boxes: (N, 4) or (4,) x_min, y_min, x_max, y_max, both ends inclusive.
@@ -145,8 +146,9 @@ def answer_image(
     for x0, y0, x1, y1 in box_edges(boxes).tolist():
         keep = (x0, y0, x1, y1) if model.spec.clip_to_box else None
         prompts.append(Prompt((x0, y0, x1, y1), keep, draws=draws))
+    ranks = ranks_of(boxes, model.spec.overlap)
     for label, mask in enumerate(model.answer(embedding, prompts), 1):
-        paint(labels, mask, label)
+        paint(labels, mask, label, ranks)
     return as_label_type(labels, model.spec.label_type)
 
 

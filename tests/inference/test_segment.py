@@ -68,6 +68,15 @@ def test_boxes_are_painted_in_their_order(bright, data):
     assert np.array_equal(bright().segment(image.astype(np.uint8), boxes), expected)
 
 
+def test_a_smaller_box_keeps_its_pixels_though_a_larger_one_follows(bright):
+    image = picture_with((0, 0, 15, 15))
+    boxes = [[4, 5, 9, 7], [2, 2, 12, 12]]
+    found = bright(overlap="smaller-box").segment(image, boxes)
+    outer_first = bright().segment(image, boxes[::-1])
+    assert np.array_equal(found, np.choose(outer_first, [0, 2, 1]))
+    assert (found[5:8, 4:10] == 1).all() and (found == 2).sum() == 11 * 11 - 6 * 3
+
+
 def test_a_picture_is_encoded_once_whatever_the_number_of_boxes(bright, fake_engine):
     bright().segment(picture_with(), [[i, i, i + 2, i + 2] for i in range(10)])
     assert len(fake_engine.pictures) == 1
