@@ -90,6 +90,13 @@ def finetune(args: argparse.Namespace, config: recipe.FinetuneConfig) -> None:
     print(finetune(args.store, args.run, config, args.warm_start, args.start_from))
 
 
+def unfold(args: argparse.Namespace, config: recipe.UnfoldConfig) -> None:
+    """Bundle to checkpoint."""
+    from training.unfold import unfold
+
+    print(unfold(args.bundle, args.store, args.run, config))
+
+
 def distill(args: argparse.Namespace, config: recipe.DistillConfig) -> None:
     """Teacher to student."""
     from training.distill import distill
@@ -238,6 +245,12 @@ STEPS: dict[str, Step] = {
         (STORE, RUN, WARM, START),
         recipe.FinetuneConfig,
         finetune,
+    ),
+    "unfold": Step(
+        "a bundle's weights as a checkpoint for finetune --start-from",
+        (STORE, BUNDLE, RUN),
+        recipe.UnfoldConfig,
+        unfold,
     ),
     "experts": Step(
         "tune to modality groups, keep what wins on validation",

@@ -178,6 +178,7 @@ def bundle_content(
         "region": asdict(replace(REGION, side=model.region_size)),
         "threshold": config.threshold_2d,
         "clip_to_box": True,
+        "overlap": config.overlap,
         "volume": {
             "channels": "neighbours",
             "box": "given",

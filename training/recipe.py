@@ -169,6 +169,18 @@ class ExpertsConfig:
 
 
 @dataclass(frozen=True)
+class UnfoldConfig:
+    """A bundle's weights as a checkpoint."""
+
+    name: str = "general"
+    """Which model of the bundle."""
+    batches: int = 24
+    """Of training samples, on which batch norms are measured."""
+    start: FinetuneConfig = FinetuneConfig()
+    """Network and samples; what ``finetune --start-from`` will be given."""
+
+
+@dataclass(frozen=True)
 class MixConfig:
     """Average of two runs' weights."""
 
@@ -193,6 +205,8 @@ class ExportConfig:
     """Weight of the geometric prior by modality, where validation gains by it: the weight with the
     best DSC where that is surely above the inscribed ellipse (paired t above 2), else the one with
     the largest paired t.  docs/model_card.md has the table."""
+    overlap: Literal["later-box", "smaller-box"] = "smaller-box"
+    """Of the bundle; docs/model_card.md says what it gave."""
     volume_views: Literal["with-prior", "both"] = "both"
     ellipsoid_prior: float = 1.0
     """``volume.views`` and ``volume.ellipsoid_prior`` of the bundle, chosen on validation."""
