@@ -21,6 +21,7 @@ from inference.rules import (
     RegionRule,
     Resize,
     SamRule,
+    TightRule,
 )
 from inference.scribble_rule import ScribbleRule
 
@@ -97,7 +98,10 @@ class ModelSpec:
     """2D: a pixel belongs to the object where its logit is above this; 3D: see VolumeRule."""
     ellipse_prior: float = 0.0
     """2D: added to the logits in the middle of the box, falling to 0 on the inscribed ellipse and
-    to minus this outside; for modalities whose objects are nearly ellipses."""
+    to minus this outside; for modalities whose objects are nearly ellipses.  With ``tight``, where
+    the box is tight only."""
+    tight: TightRule | None = None
+    """2D, region decoders: set, the decoder can be told that a box is tight."""
     clip_to_box: bool = False
     """2D: cut the mask at the box.  In 3D a region decoder's always is, a SAM decoder's never."""
     overlap: Literal["later-box", "smaller-box"] = "later-box"
@@ -113,9 +117,12 @@ class ModelSpec:
     drawn: DrawnPromptRule | None = None
     """Set: the decoder also takes points and a stroke that are drawn inside the box."""
 
-    def threshold_of(self, in_volume: bool) -> float:
-        """The logit above which a pixel belongs to the object."""
-        return self.volume.threshold if in_volume else self.threshold
+    def threshold_of(self, in_volume: bool, tight: bool = False) -> float:
+        """The logit above which a pixel belongs to the object; ``tight``: of a box that is known to
+        be, by the rule ``tight``."""
+        if in_volume:
+            return self.volume.threshold
+        return self.tight.threshold if tight and self.tight is not None else self.threshold
 
 
 @dataclass(frozen=True)
@@ -241,6 +248,10 @@ def _check(bundle: Bundle, path: Path) -> None:
     for name, spec in bundle.models.items():
         if spec.drawn is not None and spec.sam is None:
             raise BundleError(f"{path}: models.{name}.drawn: expected a model with sam, found none")
+        if spec.tight is not None and spec.region is None:
+            raise BundleError(
+                f"{path}: models.{name}.tight: expected a model with region, found none"
+            )
         scribble = () if spec.scribble is None else (spec.scribble.decoder,)
         for file in (spec.encoder, spec.decoder, *scribble):
             if file not in bundle.sha256:
@@ -255,12 +266,14 @@ _NESTED = {
     "region": RegionRule,
     "sam": SamRule,
     "scribble": ScribbleRule,
+    "tight": TightRule,
     "volume": VolumeRule,
 }
 _WORDS = {
     "resize": get_args(Resize),
     "interpolation": ("antialias", *get_args(LibraryResize)),
     "overlap": ("later-box", "smaller-box"),
+    "told": ("judged", "always"),
     "label_type": ("as-needed", "uint8"),
     "box_scaling": ("float", "truncated", "resized"),
     "upsampling": ("direct", "through-input"),
@@ -286,6 +299,7 @@ _AT_LEAST: Mapping[str, float] = {
     "box_growth": 0,
     "ellipse_prior": 0,
     "ellipsoid_prior": 0,
+    "gap": 0,
     "side": 1,
     "margin": 0,
     "max_aspect": 1,

@@ -43,6 +43,21 @@ class RegionRule:
 
 
 @dataclass(frozen=True)
+class TightRule:
+    """When a region decoder is told, by the second number of ``context``, that a picture's box is
+    tight: that its object touches all four sides."""
+
+    told: Literal["judged", "always"] = "judged"
+    """``judged``: not at first; asked again, and told, where its answer comes close to all four
+    sides, which costs another decode."""
+    gap: float = 0.06
+    """``judged``: largest distance of the first answer to a side, as a share of the box's width or
+    height, at which a box is tight."""
+    threshold: float = 0.0
+    """As the model's, for answers to tight boxes."""
+
+
+@dataclass(frozen=True)
 class SamRule:
     """How a SAM decoder is asked about a box, and how its logits become a mask."""
 

@@ -187,6 +187,12 @@ def bundle_content(
             "ellipsoid_prior": config.ellipsoid_prior,
         },
     }
+    if config.tight != "never":
+        spec["tight"] = {
+            "told": config.tight,
+            "gap": config.tight_gap,
+            "threshold": config.tight_threshold,
+        }
     models, routing = {"general": spec}, {"default": "general"}
     for modality, weight in config.ellipse_priors.items():
         name = f"ellipse-{weight:g}"

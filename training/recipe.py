@@ -52,6 +52,8 @@ class SampleConfig:
     ellipse, whose objects are close to ellipses and forgive the least."""
     picture_share: float = 0.25
     """Slices of volumes shown alone, as the 2D cases of their modality are."""
+    known_tight: float = 0.0
+    """Share of a picture's tight boxes about which the decoder is told that they are tight."""
     corruption: float = 0.0
     """Share of pictures spoilt as their modality spoils them (:mod:`training.corruption`)."""
     synthesis: float = 0.0
@@ -176,6 +178,8 @@ class UnfoldConfig:
     """Which model of the bundle."""
     batches: int = 24
     """Of training samples, on which batch norms are measured."""
+    filter_length: float = 1.5
+    """Of every filter before a batch norm: the longer, the slower it turns at a given rate."""
     start: FinetuneConfig = FinetuneConfig()
     """Network and samples; what ``finetune --start-from`` will be given."""
 
@@ -206,7 +210,11 @@ class ExportConfig:
     best DSC where that is surely above the inscribed ellipse (paired t above 2), else the one with
     the largest paired t.  docs/model_card.md has the table."""
     overlap: Literal["later-box", "smaller-box"] = "smaller-box"
-    """Of the bundle; docs/model_card.md says what it gave."""
+    """As :class:`inference.bundle.ModelSpec` has it; docs/model_card.md says what it gave."""
+    tight: Literal["never", "judged", "always"] = "judged"
+    tight_gap: float = 0.06
+    tight_threshold: float = 0.0
+    """:class:`inference.rules.TightRule`; ``never``: the decoder is not told."""
     volume_views: Literal["with-prior", "both"] = "both"
     ellipsoid_prior: float = 1.0
     """``volume.views`` and ``volume.ellipsoid_prior`` of the bundle, chosen on validation."""

@@ -2,9 +2,13 @@
 bundle is left: ``finetune --start-from``.
 
 An export folds every batch norm into the convolution before it, and the scale that training needs
-is lost with it.  Here the batch norms are put back: mean and variance of what each of them sees
-are measured on training samples, and scale and shift are chosen so that the network computes what
-the bundle computes.
+is lost with it.  Here the batch norms are put back: every filter before one gets a length of its
+own again, mean and variance of what each norm sees are measured on training samples, and scale and
+shift are chosen so that the network computes what the bundle computes.
+
+The length is free, since a batch norm takes it out again, but it decides how fast a filter turns:
+a step of one size turns a short filter further (van Laarhoven, arXiv 1706.05350).  Folded filters
+are short; trained on as they are, at the rates that made them, the network forgets what it knew.
 """
 
 import logging
@@ -55,6 +59,7 @@ def unfold(bundle: Path, store_dir: Path, run_dir: Path, config: UnfoldConfig) -
     )
     steps = range(config.batches)
     measure_norms(segmenter, batches(samples, steps, config.start.images_per_step, 0))
+    lengthen(segmenter, config.filter_length)
     weights = segmenter.state_dict()
     run_dir.mkdir(parents=True, exist_ok=True)
     write_config(config.start, run_dir / "config.toml")
@@ -117,22 +122,45 @@ def load_folded(segmenter: PromptedSegmenter, stored: Mapping[str, Arrays], bund
 def targets(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Every tensor that an export stores, by its name there: a batch norm's shift is the bias of
     the convolution before it.  Its other numbers are set to pass everything on."""
-    norms = {}
+    names = {}
+    for name, _, norm in normed(module):
+        norm.weight.fill_(1)
+        norm.running_mean.zero_()  # type: ignore[union-attr]
+        norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]
+        names[id(norm.bias)], names[id(norm.weight)] = f"{name}.bias", ""
+    for name, parameter in module.named_parameters():
+        stored = names.get(id(parameter), name)
+        if stored:
+            yield stored, parameter
+
+
+def normed(module: nn.Module) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNorm2d]]:
+    """Every convolution of a sequence with the batch norm behind it, and the sequence's name and
+    the norm's place in it."""
     for name, child in module.named_modules():
         if isinstance(child, nn.Sequential):
             for i in range(len(child) - 1):
-                norm = child[i + 1]
-                if isinstance(child[i], nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                    norm.weight.fill_(1)
-                    norm.running_mean.zero_()  # type: ignore[union-attr]
-                    norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]
-                    norms[f"{name}.{i + 1}" if name else str(i + 1)] = f"{name}.{i}.bias"
-    for name, parameter in module.named_parameters():
-        owner, _, kind = name.rpartition(".")
-        if owner not in norms:
-            yield name, parameter
-        elif kind == "bias":
-            yield norms[owner], parameter
+                first, second = child[i], child[i + 1]
+                if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                    yield f"{name}.{i}", first, second
+
+
+def lengthen(segmenter: PromptedSegmenter, length: float) -> None:
+    """Give every filter before a batch norm the same length, and the norm's statistics what follows
+    from it: the answers stay as they are."""
+    with torch.no_grad():
+        for _, convolution, norm in normed(segmenter):
+            now = convolution.weight.flatten(1).norm(dim=1)
+            factor = torch.where(now > 0, length / now.clamp(min=1e-12), 1.0)
+            convolution.weight.mul_(factor[:, None, None, None])
+            mean, variance = norm.running_mean, norm.running_var
+            if mean is None or variance is None:
+                raise TypeError("expected batch norms that keep their statistics")
+            before = (variance + norm.eps).sqrt()
+            mean.mul_(factor)
+            variance.mul_(factor.square())
+            # eps is not scaled with the rest
+            norm.weight.mul_((variance + norm.eps).sqrt() / before / factor)
 
 
 def measure_norms(segmenter: PromptedSegmenter, samples: Iterator[dict[str, Tensor]]) -> None:

@@ -17,6 +17,7 @@ KINDS = {
     "finetune": recipe.FinetuneConfig,
     "finetune_restart": recipe.FinetuneConfig,
     "finetune_large_regions": recipe.FinetuneConfig,
+    "finetune_known_tight": recipe.FinetuneConfig,
     "unfold": recipe.UnfoldConfig,
     "experts": recipe.ExpertsConfig,
     "mix": recipe.MixConfig,
@@ -44,7 +45,9 @@ def test_a_file_says_every_value_of_its_step(name, tmp_path):
     assert body == config_text(found)
 
 
-OF_ONE_RUN = {"finetune_restart", "finetune_large_regions", "unfold", "validate"}
+OF_ONE_RUN = {
+    *("finetune_restart", "finetune_large_regions", "finetune_known_tight", "unfold", "validate")
+}
 """Files that are not their step's defaults."""
 
 
@@ -63,7 +66,7 @@ def test_the_restart_is_the_first_run_on_a_fresh_schedule_at_half_the_rates():
 
 def test_what_is_unfolded_is_what_the_run_goes_on_from():
     start = read_config(recipe.UnfoldConfig, CONFIGS / "unfold.toml").start
-    run = read_config(recipe.FinetuneConfig, CONFIGS / "finetune_large_regions.toml")
+    run = read_config(recipe.FinetuneConfig, CONFIGS / "finetune_known_tight.toml")
     assert start == run
 
 
