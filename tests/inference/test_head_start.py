@@ -124,7 +124,7 @@ def test_the_head_start_waits_for_nothing_but_what_opens_graphs():
     program = (
         "import sys, inference.head_start;"
         "print(*sorted(name for name in sys.modules if name.startswith('inference.')),"
-        " *({'dataclasses', 'json', 'numpy', 'pathlib'} & set(sys.modules)))"
+        " *({'dataclasses', 'json', 'numpy', 'pathlib', 'typing'} & set(sys.modules)))"
     )
     line = [sys.executable, "-S", "-c", program]
     ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
