@@ -18,8 +18,7 @@ import time
 IMPORTED_S = time.perf_counter()
 """When this package was imported, before anything else of it; for ``--profile``."""
 
-from typing import TYPE_CHECKING  # noqa: E402
-
+TYPE_CHECKING = False  # as typing's, whose import would hold up the graphs (head_start.py)
 if TYPE_CHECKING:
     from os import PathLike
 

@@ -1,10 +1,10 @@
 """The first case's graphs on their way before the rest of the program is imported.
 
 Importing numpy and the rest of this package takes as long as opening the compiled graphs, which
-OpenVINO's library does without Python.  So a thread begins with what the surroundings say alone:
-the first name in the inputs folder, bundle.json as it stands, the cache.  Whoever needs a compiled
-graph asks :func:`take` for it by the name of its file, after all checks; what was guessed wrong or
-could not be opened is simply not there.
+OpenVINO's library does without Python.  So a thread begins with what the command line and the
+surroundings say alone: the first name in the inputs folder, bundle.json as it stands, the cache.
+Whoever needs a compiled graph asks :func:`take` for it by the name of its file, after all checks;
+what was guessed wrong or could not be opened is simply not there.
 """
 
 from __future__ import annotations
@@ -23,20 +23,33 @@ SWITCH_S = 0.0005
 """While graphs are opened, a thread that comes back from the library waits this long, not 5 ms, for
 one that imports modules."""
 
-_FOLDERS = {"-i": "input", "--input": "input", "-o": "output", "--output": "output"}
-_IDLE = {"--profile": True, "-v": False, "--verbose": False}
-"""Options that change nothing here, and whether a value follows; with others nothing is guessed."""
+_VALUED = {
+    "-i": "input",
+    "--input": "input",
+    "-o": "output",
+    "--output": "output",
+    "--model": "model",
+    "--cache": "cache",
+    "--precision": "precision",
+    "--threads": "threads",
+    "--profile": "profile",
+}
+_FLAGS = ("-v", "--verbose")
+"""Options that are understood here; with others nothing is guessed."""
 
 
 class HeadStart:
     """A thread that opens compiled graphs."""
 
-    def __init__(self, inputs: str, bundle: str, cache: str) -> None:
+    def __init__(
+        self, inputs: str, bundle: str, cache: str, precision: str = "f32", threads: int = 0
+    ) -> None:
         self._inputs, self._bundle, self._cache = inputs, bundle, cache
+        self._precision = precision
         self._planned = threading.Event()
         self._ready: dict[str, threading.Event] = {}
         self._graphs: dict[str, LibraryGraph] = {}
-        self._settings = compiler_settings("f32", 0)
+        self._settings = compiler_settings(precision, threads)
         self._usual_switch_s = sys.getswitchinterval()
         self.spans: list[tuple[float, float, int]] = []
         """When graphs were opened, on :func:`time.perf_counter`'s clock, and by which thread."""
@@ -86,7 +99,7 @@ class HeadStart:
         batches = {spec["encoder"]: 1, spec["decoder"]: spec.get("boxes_at_once", 1)}
         keys = {}
         for graph, batch in batches.items():
-            key = cache_key(content["files"][graph], "f32", batch, version)
+            key = cache_key(content["files"][graph], self._precision, batch, version)
             keys[blob_path(self._cache, graph, key)] = key
         return keys
 
@@ -97,12 +110,23 @@ _running: HeadStart | None = None
 def begin(argv: Sequence[str]) -> None:
     """Begin, where the command line and the environment leave no doubt about the model."""
     global _running
-    cache = os.environ.get("MEDSAM_CACHE")
-    inputs = _inputs_of(list(argv))
-    if not cache or inputs is None:
+    given = _options_of(list(argv))
+    if given is None:
         return
-    bundle = os.environ.get("MEDSAM_BUNDLE") or os.path.join(os.path.dirname(__file__), "bundle")
-    _running = HeadStart(inputs, bundle, os.path.normpath(cache))  # as pathlib spells it
+    cache = given.get("cache") or os.environ.get("MEDSAM_CACHE")
+    threads = given.get("threads", "0")
+    if not cache or not threads.isdecimal():
+        return
+    inputs = given.get("input") or ("/inputs" if os.path.isdir("/inputs") else "inputs")
+    bundle = given.get("model") or os.environ.get("MEDSAM_BUNDLE")
+    bundle = bundle or os.path.join(os.path.dirname(__file__), "bundle")
+    _running = HeadStart(
+        inputs,
+        bundle,
+        os.path.normpath(cache),  # as pathlib spells it
+        given.get("precision", "f32"),
+        int(threads),
+    )
 
 
 def take(path: str, settings: Mapping[str, str]) -> LibraryGraph | None:
@@ -115,16 +139,14 @@ def spans() -> list[tuple[float, float, int]]:
     return [] if _running is None else _running.spans
 
 
-def _inputs_of(words: list[str]) -> str | None:
-    """The folder of cases that a command line means; None where another option is on it."""
-    inputs = "/inputs" if os.path.isdir("/inputs") else "inputs"
+def _options_of(words: list[str]) -> dict[str, str] | None:
+    """What a command line says; None where something on it is not understood here."""
+    given = {}
     while words:
         word = words.pop(0)
-        if word not in _FOLDERS and word not in _IDLE:
+        if word in _FLAGS:
+            continue
+        if word not in _VALUED or not words:
             return None
-        if _IDLE.get(word, True):
-            if not words:
-                return None
-            value = words.pop(0)
-            inputs = value if _FOLDERS.get(word) == "input" else inputs
-    return inputs
+        given[_VALUED[word]] = words.pop(0)
+    return given

@@ -21,6 +21,10 @@ from inference.messages import tell_info, tell_warning
 from inference.openvino_library import LibraryGraph, library_version
 from inference.signal_stack import signal_stack_kept
 
+_ONLY_TO_COMPILE = {"SNIPPETS_MODE": "DISABLE"}
+"""Else OpenVINO generates a kernel of its own for every chain of small steps, each time that the
+compiled graph is opened: a quarter of what that takes, and no run is faster for it."""
+
 
 class OpenVinoGraph:
     """A graph compiled in this process, by the Python package."""
@@ -76,7 +80,7 @@ def _compile(core: Any, path: Path, batch: int, config: Mapping[str, str]) -> An
             if port.partial_shape.is_dynamic
         }
     )
-    return core.compile_model(model, "CPU", config)
+    return core.compile_model(model, "CPU", {**config, **_ONLY_TO_COMPILE})
 
 
 def _version() -> str | None:

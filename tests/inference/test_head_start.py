@@ -48,6 +48,9 @@ def test_a_graph_for_other_settings_is_not_taken(surroundings):
     started = HeadStart(*surroundings)
     assert started.take(blob(surroundings[2], "encoder"), compiler_settings("bf16", 0)) is None
     assert started.take(blob(surroundings[2], "encoder"), compiler_settings("f32", 77)) is None
+    started = HeadStart(*surroundings, "f32", 77)
+    assert started.take(blob(surroundings[2], "encoder"), compiler_settings("f32", 77)) is not None
+    assert HeadStart(*surroundings, "bf16").take(blob(surroundings[2], "encoder"), SETTINGS) is None
 
 
 def test_a_graph_that_was_opened_ahead_is_the_one_that_runs(surroundings, monkeypatch):
@@ -79,13 +82,24 @@ def test_what_is_not_there_is_not_waited_for(surroundings, spoil):
     assert HeadStart(*surroundings).take(path, SETTINGS) is None
 
 
+BUNDLE = os.path.join(os.path.dirname(inference.__file__), "bundle")
+
+
 @pytest.mark.parametrize(
-    ("argv", "inputs"),
+    ("argv", "begun_with"),
     [
-        ([], "inputs"),
-        (["-i", "here"], "here"),
-        (["-v", "--input", "here", "-o", "there", "--profile", "trace"], "here"),
-        (["-o", "-i"], "inputs"),
+        ([], ("inputs", BUNDLE, "cache", "f32", 0)),
+        (["-i", "here"], ("here", BUNDLE, "cache", "f32", 0)),
+        (
+            ["-v", "--input", "here", "-o", "there", "--profile", "trace"],
+            ("here", BUNDLE, "cache", "f32", 0),
+        ),
+        (["-o", "-i"], ("inputs", BUNDLE, "cache", "f32", 0)),
+        (
+            ["--model", "m", "--cache", "./c/", "--precision", "bf16", "--threads", "3"],
+            ("inputs", "m", "c", "bf16", 3),
+        ),
+        (["--threads", "-1"], None),
         (["--engine", "onnxruntime"], None),
         (["--precision=bf16"], None),
         (["--in", "here"], None),
@@ -94,17 +108,18 @@ def test_what_is_not_there_is_not_waited_for(surroundings, spoil):
         (["--compile-only"], None),
     ],
 )
-def test_it_begins_only_where_the_command_line_leaves_no_doubt(argv, inputs, monkeypatch):
+def test_it_begins_only_where_the_command_line_leaves_no_doubt(argv, begun_with, monkeypatch):
     begun = []
-    monkeypatch.setattr(head_start, "HeadStart", lambda *words: begun.append(words[0]))
+    monkeypatch.setattr(head_start, "HeadStart", lambda *words: begun.append(words))
     monkeypatch.setattr(head_start, "_running", None)
     monkeypatch.setattr(os.path, "isdir", lambda path: False)
+    monkeypatch.delenv("MEDSAM_BUNDLE", raising=False)
     monkeypatch.setenv("MEDSAM_CACHE", "cache")
     begin(argv)
-    assert begun == ([] if inputs is None else [inputs])
+    assert begun == ([] if begun_with is None else [begun_with])
     monkeypatch.delenv("MEDSAM_CACHE")
     begin(argv)
-    assert len(begun) == (inputs is not None)
+    assert len(begun) == (begun_with is not None) + ("--cache" in argv)
 
 
 def test_the_whole_program_draws_the_same_mask_with_and_without_it(surroundings, tmp_path):
@@ -124,7 +139,7 @@ def test_the_head_start_waits_for_nothing_but_what_opens_graphs():
     program = (
         "import sys, inference.head_start;"
         "print(*sorted(name for name in sys.modules if name.startswith('inference.')),"
-        " *({'dataclasses', 'json', 'numpy', 'pathlib'} & set(sys.modules)))"
+        " *({'dataclasses', 'json', 'numpy', 'pathlib', 'typing'} & set(sys.modules)))"
     )
     line = [sys.executable, "-S", "-c", program]
     ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
