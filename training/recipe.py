@@ -14,7 +14,7 @@ REGION = RegionRule(side=96, margin=0.2, max_aspect=2.0, min_pixels=12.0)
 """The default model's regions; written into its bundle."""
 
 VOLUME_REGION = VolumeRegionRule(
-    graph="volume.onnx", grid=(24, 64, 64), margin=0.2, depth_margin=0.15, min_margin=1.0
+    graph="volume.onnx", grid=(24, 64, 64), margin=0.2, depth_margin=0.15, min_margin=4.0
 )
 """The same of the network that answers whole boxes of volumes."""
 
