@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inference.case import label_type
 from inference.errors import EngineError
-from inference.postprocess import as_label_type
+from inference.postprocess import as_label_type, ranks_of
 from inference.profile import span
 from inference.progress import Progress
 from inference.resample import axis_weights
@@ -137,14 +137,15 @@ def draw_region(
 def answer_regions(
     model: "Model", volume: NDArray[np.uint8], boxes: NDArray[np.float64]
 ) -> NDArray[np.unsignedinteger]:
-    """Labels (D, H, W) of checked inclusive boxes (N, 6); smaller boxes over larger ones, of two
-    alike the later over the earlier."""
+    """Labels (D, H, W) of checked inclusive boxes (N, 6), one run a box; which box a voxel of two
+    masks belongs to says the model's ``overlap``."""
     rule = model.spec.volume_region
     assert rule is not None
     labels = np.zeros(volume.shape, label_type(len(boxes)))
-    extents = boxes[:, 3:] + 1 - boxes[:, :3]
+    ranks = ranks_of(boxes, model.spec.overlap)
+    order = range(len(boxes)) if ranks is None else np.argsort(ranks[1:]).tolist()
     with Progress("boxes", len(boxes)) as progress:
-        for i in np.argsort(-extents.prod(axis=1), kind="stable").tolist():
+        for i in order:  # what lies above is drawn later
             x0, y0, z0, x1, y1, z1 = boxes[i].tolist()
             box = (x0, y0, z0, x1 + 1, y1 + 1, z1 + 1)
             region = volume_region(box, rule)
