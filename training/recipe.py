@@ -145,7 +145,7 @@ class VolumeSampleConfig:
 
     modalities: tuple[str, ...] = ()
     """Draw these only; empty: all."""
-    modality_bonus: Mapping[str, float] = field(default_factory=lambda: {"PET": 2.0})
+    modality_bonus: Mapping[str, float] = field(default_factory=dict)
     loosened: float = 1 / 3
     """Share of boxes loosened in x and y, by up to 5 % of the image side."""
     moved_ends: float = 0.1
