@@ -22,6 +22,7 @@ from inference.rules import (
     Resize,
     SamRule,
     TightRule,
+    VolumeRegionRule,
 )
 from inference.scribble_rule import ScribbleRule
 
@@ -116,6 +117,9 @@ class ModelSpec:
     """Set: the model also takes scribbles, see :mod:`inference.scribble`."""
     drawn: DrawnPromptRule | None = None
     """Set: the decoder also takes points and a stroke that are drawn inside the box."""
+    volume_region: VolumeRegionRule | None = None
+    """Set: boxes of volumes are answered whole, by a graph of their own and neither encoder nor
+    decoder; ``volume`` then says nothing."""
 
     def threshold_of(self, in_volume: bool, tight: bool = False) -> float:
         """The logit above which a pixel belongs to the object; ``tight``: of a box that is known to
@@ -123,6 +127,12 @@ class ModelSpec:
         if in_volume:
             return self.volume.threshold
         return self.tight.threshold if tight and self.tight is not None else self.threshold
+
+    def graphs(self, in_volume: bool) -> tuple[tuple[str, int], ...]:
+        """The graphs that boxes need, in the order of their use, each with the boxes of one run."""
+        if in_volume and self.volume_region is not None:
+            return ((self.volume_region.graph, 1),)
+        return ((self.encoder, 1), (self.decoder, self.boxes_at_once))
 
 
 @dataclass(frozen=True)
@@ -253,7 +263,8 @@ def _check(bundle: Bundle, path: Path) -> None:
                 f"{path}: models.{name}.tight: expected a model with region, found none"
             )
         scribble = () if spec.scribble is None else (spec.scribble.decoder,)
-        for file in (spec.encoder, spec.decoder, *scribble):
+        whole = () if spec.volume_region is None else (spec.volume_region.graph,)
+        for file in (spec.encoder, spec.decoder, *scribble, *whole):
             if file not in bundle.sha256:
                 raise BundleError(f"{path}: files: expected the digest of {file}")
             if not bundle.graph(file).is_file():
@@ -268,6 +279,7 @@ _NESTED = {
     "scribble": ScribbleRule,
     "tight": TightRule,
     "volume": VolumeRule,
+    "volume_region": VolumeRegionRule,
 }
 _WORDS = {
     "resize": get_args(Resize),
@@ -304,6 +316,8 @@ _AT_LEAST: Mapping[str, float] = {
     "margin": 0,
     "max_aspect": 1,
     "min_pixels": 0,
+    "depth_margin": 0,
+    "min_margin": 0,
     "seed": 0,
     "skipped": 0,
 }
@@ -357,6 +371,13 @@ def _value(key: str, value: Any, annotation: Any, where: str) -> Any:
         is_list = isinstance(value, list) and all(isinstance(name, str) for name in value)
         if not is_list or not value or len(set(value)) < len(value):
             raise BundleError(f"{where}: expected a list of different names, found {value!r}")
+        return tuple(value)
+    if key == "grid":
+        is_list = isinstance(value, list) and len(value) == 3 and all(type(n) is int for n in value)
+        if not is_list or min(value) < 1 or value[1] % 2 or value[2] % 2:
+            raise BundleError(
+                f"{where}: expected three whole numbers, the last two even, found {value!r}"
+            )
         return tuple(value)
     fits = _is_number(value) if annotation is float else type(value) is annotation
     if not fits:

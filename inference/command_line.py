@@ -31,7 +31,7 @@ from inference.engine import EngineSettings
 from inference.errors import CaseError, InferenceError, UsageError
 from inference.loading import GraphLoader
 from inference.messages import tell_info, tell_warning
-from inference.modality import modality_of
+from inference.modality import dims_of, modality_of
 from inference.progress import Progress
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def run(args: Any) -> int:
         if not paths:
             tell_warning("inference", f"{inputs}: expected npz cases, found none")
         elif settings.cache_dir is not None and paths[0].suffix == ".npz":
-            loader.start(modality_of(paths[0].name))
+            loader.start(modality_of(paths[0].name), dims_of(paths[0].name))
     segmenter = import_segmenter()(bundle, settings, loader)
     return compile_all(segmenter) if args.compile_only else segment_all(segmenter, paths, outputs)
 

@@ -58,6 +58,26 @@ class TightRule:
 
 
 @dataclass(frozen=True)
+class VolumeRegionRule:
+    """A network that answers the whole box of a volume in one run; see
+    :mod:`inference.volume_region`."""
+
+    graph: str
+    """File of the graph: ``crops`` (1, 2, Z, Y, X) and ``place`` (1, 6, Z, Y/2, X/2) to ``logits``
+    (1, Z, Y, X)."""
+    grid: tuple[int, int, int]
+    """Cells of a region: Z, Y, X; Y and X are even."""
+    margin: float
+    """Part of the box's width (height) added on the left and on the right (above and below)."""
+    depth_margin: float
+    """The same along z."""
+    min_margin: float = 1.0
+    """Least margin on every side, voxels."""
+    threshold: float = 0.0
+    """A voxel belongs to the object where its logit is above this."""
+
+
+@dataclass(frozen=True)
 class SamRule:
     """How a SAM decoder is asked about a box, and how its logits become a mask."""
 

@@ -53,6 +53,12 @@ class Model:
         return self._graph(self.spec.decoder, self.spec.boxes_at_once)
 
     @cached_property
+    def volume_graph(self) -> Graph:
+        """The compiled graph that answers boxes of volumes whole, of a model that has one."""
+        assert self.spec.volume_region is not None
+        return self._graph(self.spec.volume_region.graph, 1)
+
+    @cached_property
     def scribble_decoder(self) -> Graph:
         """The compiled decoder of scribbles, of a model that has one."""
         assert self.spec.scribble is not None
@@ -74,8 +80,10 @@ class Model:
         return 0 if self._settings.threads == 1 else SLICES_AHEAD
 
     def compile(self) -> None:
-        """Compile both graphs now."""
+        """Compile every graph that boxes need now."""
         _ = self.encoder, self.decoder
+        if self.spec.volume_region is not None:
+            _ = self.volume_graph
 
     def embed(self, picture: NDArray[np.uint8]) -> Embedding:
         """Encode a picture (H, W) or (H, W, 3)."""
@@ -222,6 +230,11 @@ class Segmenter:
         model = self.model(modality, case.is_volume)
         if not case.is_volume:
             return answer_image(model, model.embed(case.image), case.boxes)
+        if model.spec.volume_region is not None:
+            from inference.volume_region import answer_regions
+
+            with span("regions"):
+                return answer_regions(model, case.image, case.boxes)
         from inference.volume import answer_volume
 
         with span("propagate"):

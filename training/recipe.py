@@ -8,10 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from inference.rules import RegionRule
+from inference.rules import RegionRule, VolumeRegionRule
 
 REGION = RegionRule(side=96, margin=0.2, max_aspect=2.0, min_pixels=12.0)
 """The default model's regions; written into its bundle."""
+
+VOLUME_REGION = VolumeRegionRule(
+    graph="volume.onnx", grid=(24, 64, 64), margin=0.2, depth_margin=0.15, min_margin=4.0
+)
+"""The same of the network that answers whole boxes of volumes."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,49 @@ class FinetuneConfig(RunConfig):
 
 
 @dataclass(frozen=True)
+class VolumeModelConfig:
+    """Sizes of the network of :mod:`training.volume_model`."""
+
+    grid: tuple[int, int, int] = (24, 64, 64)
+    """Cells of a region, z, y, x: multiples of 8, 16 and 16."""
+    stem: int = 32
+    """Channels of the finest level."""
+    widths: tuple[int, int, int] = (64, 96, 96)
+
+
+@dataclass(frozen=True)
+class VolumeSampleConfig:
+    """Which boxes of volumes are drawn how often, and what is done to them."""
+
+    modalities: tuple[str, ...] = ()
+    """Draw these only; empty: all."""
+    modality_bonus: Mapping[str, float] = field(default_factory=dict)
+    loosened: float = 1 / 3
+    """Share of boxes loosened in x and y, by up to 5 % of the image side."""
+    moved_ends: float = 0.1
+    """Share of boxes whose first and last slice are off by up to one."""
+    coarsened: float = 0.2
+    """Share of volumes made of thicker slices or larger pixels."""
+    turned: float = 0.4
+    """Share of volumes turned in the slice and sheared along z."""
+
+
+@dataclass(frozen=True)
+class VolumesConfig(RunConfig):
+    """The network that answers whole boxes of volumes; stored beside its checkpoints."""
+
+    steps: int = 3600
+    images_per_step: int = 8
+    """Boxes, over all processes together."""
+    warmup_steps: int = 100
+    checkpoint_every: int = 100
+    device: DeviceConfig = DeviceConfig(precision="bf16", threads=1)
+    rate: float = 2e-3
+    model: VolumeModelConfig = VolumeModelConfig()
+    samples: VolumeSampleConfig = VolumeSampleConfig()
+
+
+@dataclass(frozen=True)
 class DistillConfig(RunConfig):
     """A teacher's embeddings into the light encoder (stage one of LiteMedSAM, MedficientSAM)."""
 
@@ -229,6 +277,18 @@ class ExportConfig:
     graphs."""
     compared_cases: int = 12
     """Validation cases on which torch and the graphs are compared."""
+
+
+@dataclass(frozen=True)
+class VolumeExportConfig:
+    """A bundle's settings of the network that answers whole boxes of volumes."""
+
+    threshold: float = 0.0
+    """Chosen on validation."""
+    opset: int = 17
+    weights: Literal["f32", "f16"] = "f16"
+    tolerance: float = 1e-4
+    """As those of ``export``."""
 
 
 @dataclass(frozen=True)
