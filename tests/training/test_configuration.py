@@ -16,7 +16,6 @@ KINDS = {
     "distill": recipe.DistillConfig,
     "finetune": recipe.FinetuneConfig,
     "finetune_restart": recipe.FinetuneConfig,
-    "finetune_large_regions": recipe.FinetuneConfig,
     "finetune_known_tight": recipe.FinetuneConfig,
     "unfold": recipe.UnfoldConfig,
     "finetune_volumes": recipe.VolumesConfig,
@@ -47,9 +46,7 @@ def test_a_file_says_every_value_of_its_step(name, tmp_path):
     assert body == config_text(found)
 
 
-OF_ONE_RUN = {
-    *("finetune_restart", "finetune_large_regions", "finetune_known_tight", "unfold", "validate")
-}
+OF_ONE_RUN = {*("finetune_restart", "finetune_known_tight", "unfold", "validate")}
 """Files that are not their step's defaults."""
 
 
