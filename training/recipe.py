@@ -160,7 +160,7 @@ class VolumeSampleConfig:
 class VolumesConfig(RunConfig):
     """The network that answers whole boxes of volumes; stored beside its checkpoints."""
 
-    steps: int = 3600
+    steps: int = 3100
     images_per_step: int = 8
     """Boxes, over all processes together."""
     warmup_steps: int = 100
@@ -275,7 +275,7 @@ class ExportConfig:
 class VolumeExportConfig:
     """A bundle's settings of the network that answers whole boxes of volumes."""
 
-    threshold: float = 0.0
+    threshold: float = -0.5
     """Chosen on validation."""
     opset: int = 17
     weights: Literal["f32", "f16"] = "f16"
