@@ -276,7 +276,8 @@ class VolumeExportConfig:
     """A bundle's settings of the network that answers whole boxes of volumes."""
 
     threshold: float = -0.5
-    """Chosen on validation."""
+    mirrored: bool = False
+    """``volume_region`` of the bundle, chosen on validation."""
     opset: int = 17
     weights: Literal["f32", "f16"] = "f16"
     tolerance: float = 1e-4
