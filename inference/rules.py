@@ -75,6 +75,9 @@ class VolumeRegionRule:
     """Least margin on every side, voxels."""
     threshold: float = 0.0
     """A voxel belongs to the object where its logit is above this."""
+    mirrored: bool = False
+    """A box is asked about four times, as it is and mirrored along each axis, and the mean of the
+    logits taken."""
 
 
 @dataclass(frozen=True)

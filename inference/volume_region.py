@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.case import label_type
+from inference.engine import Graph
 from inference.errors import EngineError
 from inference.postprocess import as_label_type, ranks_of
 from inference.profile import span
@@ -108,6 +109,16 @@ def region_inputs(
     return {"crops": crops, "place": place_channels(region, box, grid)[None]}
 
 
+def mirrored_logits(graph: Graph, inputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Sum of a region's logits (1, Z, Y, X) asked for mirrored along z, y and x, mirrored back."""
+    found = []
+    for axis in range(3):
+        asked = {name: np.ascontiguousarray(np.flip(a, axis + 2)) for name, a in inputs.items()}
+        asked["place"][:, axis] *= -1
+        found.append(np.flip(graph.run(asked)[0], axis + 1))
+    return np.asarray(found[0] + found[1] + found[2])
+
+
 def draw_region(
     labels: NDArray[np.unsignedinteger],
     logits: NDArray[np.float32],
@@ -154,6 +165,8 @@ def answer_regions(
             graph = model.volume_graph
             with span("volume graph"):
                 logits = graph.run(inputs)[0]
+                if rule.mirrored:
+                    logits = (logits + mirrored_logits(graph, inputs)) * np.float32(0.25)
             if logits.shape != (1, *rule.grid):
                 found = f"{(1, *rule.grid)}, found {logits.shape}"
                 raise EngineError(f"{rule.graph}: expected logits {found}")

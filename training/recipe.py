@@ -162,7 +162,7 @@ class VolumeSampleConfig:
 class VolumesConfig(RunConfig):
     """The network that answers whole boxes of volumes; stored beside its checkpoints."""
 
-    steps: int = 3600
+    steps: int = 3100
     images_per_step: int = 8
     """Boxes, over all processes together."""
     warmup_steps: int = 100
@@ -283,8 +283,9 @@ class ExportConfig:
 class VolumeExportConfig:
     """A bundle's settings of the network that answers whole boxes of volumes."""
 
-    threshold: float = 0.0
-    """Chosen on validation."""
+    threshold: float = -0.5
+    mirrored: bool = False
+    """``volume_region`` of the bundle, chosen on validation."""
     opset: int = 17
     weights: Literal["f32", "f16"] = "f16"
     tolerance: float = 1e-4

@@ -212,6 +212,7 @@ def test_a_key_of_another_shape_is_refused(folder, key, value):
         ("volume_region", WHOLE | {"grid": [24, 64, 64.0]}, "grid: expected three whole numbers"),
         ("volume_region", WHOLE | {"depth_margin": -0.1}, "depth_margin: expected at least 0"),
         ("volume_region", WHOLE | {"min_margin": "1"}, "min_margin: expected float"),
+        ("volume_region", WHOLE | {"mirrored": 1}, "mirrored: expected bool"),
         ("volume_region", WHOLE | {"side": 64}, "volume_region.side: expected one of"),
     ],
 )  # fmt: skip

@@ -182,6 +182,20 @@ def test_the_model_says_which_box_a_voxel_of_two_masks_belongs_to(engine, overla
     assert set(np.unique(labels)) <= {0, 1, 2}
 
 
+def test_a_box_may_be_asked_about_mirrored_along_each_axis(engine):
+    volume, box = noise(15, 40, 50), [[3, 4, 0, 44, 30, 14]]
+    plain = segmenter_of().segment_volume(volume, box)
+    labels = segmenter_of(mirrored=True).segment_volume(volume, box)
+    assert np.array_equal(labels, plain)  # the stub looks at each cell alone
+    first, *mirrored = engine.questions[1:]
+    assert len(mirrored) == 3
+    for axis, asked in enumerate(mirrored):
+        assert np.array_equal(np.flip(asked["crops"], axis + 2), first["crops"])
+        turned = np.flip(asked["place"], axis + 2)
+        turned[:, axis] *= -1
+        assert np.array_equal(turned, first["place"])
+
+
 def test_the_same_case_gives_the_same_labels(engine):
     volume, box = noise(15, 40, 50), [[3, 4, 0, 44, 30, 14]]
     first, second = (segmenter_of().segment_volume(volume, box) for _ in range(2))
