@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from inference.whole_file import replace_whole
@@ -77,6 +79,18 @@ def store_whole(path: Path) -> None:
         values = numpy_helper.to_array(tensor).astype("float32")
         tensor.CopyFrom(numpy_helper.from_array(values, node.output[0]))
     _save(model, kept, path)
+
+
+def graph_weights(path: Path) -> dict[str, NDArray[np.float32]]:
+    """The weights of an ONNX file by the names that torch gave them, stored in sixteen bits or
+    not."""
+    import onnx
+    from onnx import numpy_helper
+
+    return {
+        tensor.name.removesuffix(".half"): numpy_helper.to_array(tensor).astype(np.float32)
+        for tensor in onnx.load(path).graph.initializer
+    }
 
 
 def _save(model: Any, nodes: Sequence[Any], path: Path) -> None:

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -25,6 +24,7 @@ from inference.bundle import read_bundle
 from training.checkpoint import save_state
 from training.configuration import write_config
 from training.errors import CheckpointError
+from training.half_weights import graph_weights
 from training.model import PromptedSegmenter
 from training.recipe import UnfoldConfig
 
@@ -75,9 +75,6 @@ def stored_weights(bundle: Path, name: str) -> dict[str, Arrays]:
     Raises:
         CheckpointError: there is no such model, or a graph is no ONNX file.
     """
-    import onnx
-    from onnx import numpy_helper
-
     content = read_bundle(bundle)
     if name not in content.models:
         known = ", ".join(sorted(content.models))
@@ -87,11 +84,7 @@ def stored_weights(bundle: Path, name: str) -> dict[str, Arrays]:
     for part, file in (("encoder", spec.encoder), ("decoder", spec.decoder)):
         if not file.endswith(".onnx"):
             raise CheckpointError(f"{bundle / file}: expected an ONNX graph, found another format")
-        tensors = onnx.load(bundle / file).graph.initializer
-        found[part] = {
-            t.name.removesuffix(".half"): numpy_helper.to_array(t).astype(np.float32)
-            for t in tensors
-        }
+        found[part] = graph_weights(bundle / file)
     return found
 
 
