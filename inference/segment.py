@@ -2,6 +2,7 @@
 :mod:`inference.volume`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +15,7 @@ from inference.engine import EngineSettings, Graph, compile_graph
 from inference.errors import CaseError, EngineError
 from inference.loading import GraphLoader
 from inference.modality import UNKNOWN
+from inference.pairs import AT_ONCE, Pairs, pairs_pay
 from inference.postprocess import Mask, as_label_type, paint
 from inference.preprocess import Frame, encoder_input
 from inference.profile import span
@@ -41,6 +43,7 @@ class Model:
         self._compiled = {} if compiled is None else compiled
         self._loader = loader
         self._asker = make_decoder(self.spec)
+        self._pairs: Pairs | None = None
 
     @cached_property
     def encoder(self) -> Graph:
@@ -97,14 +100,30 @@ class Model:
 
     def answer(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
         """One mask a prompt, in picture pixels."""
-        masks: list[Mask] = []
-        step = self.spec.boxes_at_once
-        decoder = self.decoder
-        for start in range(0, len(prompts), step):
+
+        def ask(decoder: Graph, asked: Sequence[Prompt]) -> list[Mask]:
             with span("decode"):
-                asked = prompts[start : start + step]
-                masks += self._asker.answer(decoder, embedding, asked)
-        return masks
+                return self._asker.answer(decoder, embedding, asked)
+
+        step = self.spec.boxes_at_once
+        batches = [prompts[start : start + step] for start in range(0, len(prompts), step)]
+        pairs = self.expect(len(prompts))
+        if pairs is not None:
+            return pairs.answer(ask, batches)
+        decoder = self.decoder
+        return [mask for asked in batches for mask in ask(decoder, asked)]
+
+    def expect(self, boxes: int) -> Pairs | None:
+        """Begin to get ready for so many boxes of one picture; None where nothing is to be got."""
+        batch = self.spec.boxes_at_once
+        if not pairs_pay(self.spec, self._settings, -(-boxes // batch)):
+            return None
+        if self._pairs is None:
+            settings = replace(self._settings, at_once=AT_ONCE)
+            self._pairs = Pairs(
+                lambda: compile_graph(self._bundle, self.spec.decoder, settings, batch)
+            )
+        return self._pairs
 
 
 class EmbeddedImage:
@@ -219,6 +238,7 @@ class Segmenter:
             return np.zeros(case.image.shape if case.is_volume else case.image.shape[:2], np.uint8)
         model = self.model(modality, case.is_volume)
         if not case.is_volume:
+            model.expect(len(case.boxes))
             return answer_image(model, model.embed(case.image), case.boxes)
         from inference.volume import answer_volume
 
