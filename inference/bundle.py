@@ -21,6 +21,8 @@ from inference.rules import (
     RegionRule,
     Resize,
     SamRule,
+    TightRule,
+    VolumeRegionRule,
 )
 from inference.scribble_rule import ScribbleRule
 
@@ -97,9 +99,16 @@ class ModelSpec:
     """2D: a pixel belongs to the object where its logit is above this; 3D: see VolumeRule."""
     ellipse_prior: float = 0.0
     """2D: added to the logits in the middle of the box, falling to 0 on the inscribed ellipse and
-    to minus this outside; for modalities whose objects are nearly ellipses."""
+    to minus this outside; for modalities whose objects are nearly ellipses.  With ``tight``, where
+    the box is tight only."""
+    tight: TightRule | None = None
+    """2D, region decoders: set, the decoder can be told that a box is tight."""
     clip_to_box: bool = False
     """2D: cut the mask at the box.  In 3D a region decoder's always is, a SAM decoder's never."""
+    overlap: Literal["later-box", "smaller-box"] = "later-box"
+    """Which of two boxes a pixel belongs to where both masks hold it: the later one, as in the
+    published programs, or the one whose box is smaller: an object inside another keeps its
+    pixels whatever the order of the boxes."""
     label_type: Literal["as-needed", "uint8"] = "as-needed"
     """Type of the labels: the smallest that holds them all, or 8 bits, where label 256 is 0
     (``challenge.md`` B2)."""
@@ -108,10 +117,22 @@ class ModelSpec:
     """Set: the model also takes scribbles, see :mod:`inference.scribble`."""
     drawn: DrawnPromptRule | None = None
     """Set: the decoder also takes points and a stroke that are drawn inside the box."""
+    volume_region: VolumeRegionRule | None = None
+    """Set: boxes of volumes are answered whole, by a graph of their own and neither encoder nor
+    decoder; ``volume`` then says nothing."""
 
-    def threshold_of(self, in_volume: bool) -> float:
-        """The logit above which a pixel belongs to the object."""
-        return self.volume.threshold if in_volume else self.threshold
+    def threshold_of(self, in_volume: bool, tight: bool = False) -> float:
+        """The logit above which a pixel belongs to the object; ``tight``: of a box that is known to
+        be, by the rule ``tight``."""
+        if in_volume:
+            return self.volume.threshold
+        return self.tight.threshold if tight and self.tight is not None else self.threshold
+
+    def graphs(self, in_volume: bool) -> tuple[tuple[str, int], ...]:
+        """The graphs that boxes need, in the order of their use, each with the boxes of one run."""
+        if in_volume and self.volume_region is not None:
+            return ((self.volume_region.graph, 1),)
+        return ((self.encoder, 1), (self.decoder, self.boxes_at_once))
 
 
 @dataclass(frozen=True)
@@ -237,8 +258,13 @@ def _check(bundle: Bundle, path: Path) -> None:
     for name, spec in bundle.models.items():
         if spec.drawn is not None and spec.sam is None:
             raise BundleError(f"{path}: models.{name}.drawn: expected a model with sam, found none")
+        if spec.tight is not None and spec.region is None:
+            raise BundleError(
+                f"{path}: models.{name}.tight: expected a model with region, found none"
+            )
         scribble = () if spec.scribble is None else (spec.scribble.decoder,)
-        for file in (spec.encoder, spec.decoder, *scribble):
+        whole = () if spec.volume_region is None else (spec.volume_region.graph,)
+        for file in (spec.encoder, spec.decoder, *scribble, *whole):
             if file not in bundle.sha256:
                 raise BundleError(f"{path}: files: expected the digest of {file}")
             if not bundle.graph(file).is_file():
@@ -251,11 +277,15 @@ _NESTED = {
     "region": RegionRule,
     "sam": SamRule,
     "scribble": ScribbleRule,
+    "tight": TightRule,
     "volume": VolumeRule,
+    "volume_region": VolumeRegionRule,
 }
 _WORDS = {
     "resize": get_args(Resize),
     "interpolation": ("antialias", *get_args(LibraryResize)),
+    "overlap": ("later-box", "smaller-box"),
+    "told": ("judged", "always"),
     "label_type": ("as-needed", "uint8"),
     "box_scaling": ("float", "truncated", "resized"),
     "upsampling": ("direct", "through-input"),
@@ -281,10 +311,13 @@ _AT_LEAST: Mapping[str, float] = {
     "box_growth": 0,
     "ellipse_prior": 0,
     "ellipsoid_prior": 0,
+    "gap": 0,
     "side": 1,
     "margin": 0,
     "max_aspect": 1,
     "min_pixels": 0,
+    "depth_margin": 0,
+    "min_margin": 0,
     "seed": 0,
     "skipped": 0,
 }
@@ -338,6 +371,13 @@ def _value(key: str, value: Any, annotation: Any, where: str) -> Any:
         is_list = isinstance(value, list) and all(isinstance(name, str) for name in value)
         if not is_list or not value or len(set(value)) < len(value):
             raise BundleError(f"{where}: expected a list of different names, found {value!r}")
+        return tuple(value)
+    if key == "grid":
+        is_list = isinstance(value, list) and len(value) == 3 and all(type(n) is int for n in value)
+        if not is_list or min(value) < 1 or value[1] % 2 or value[2] % 2:
+            raise BundleError(
+                f"{where}: expected three whole numbers, the last two even, found {value!r}"
+            )
         return tuple(value)
     fits = _is_number(value) if annotation is float else type(value) is annotation
     if not fits:

@@ -3,7 +3,8 @@
 input:   imgs, (H, W), (H, W, 1), (H, W, 3), (H, W, 4) or (D, H, W), any real numbers;
          boxes, both ends inclusive, (N, 4) x_min, y_min, x_max, y_max
          or (N, 6) x_min, y_min, z_min, x_max, y_max, z_max
-output:  segs, label i for box i, later boxes over earlier ones
+output:  segs, label i for box i; where two masks meet, of the smaller box (the model that ships)
+         or of the later one (the published models)
 
 NIfTI volumes and PNG pictures are cases, too, where a boxes file lies beside them (formats.py), and
 are answered in their own format.
@@ -30,7 +31,7 @@ from inference.engine import EngineSettings
 from inference.errors import CaseError, InferenceError, UsageError
 from inference.loading import GraphLoader
 from inference.messages import tell_info, tell_warning
-from inference.modality import modality_of
+from inference.modality import dims_of, modality_of
 from inference.progress import Progress
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def run(args: Any) -> int:
         if not paths:
             tell_warning("inference", f"{inputs}: expected npz cases, found none")
         elif settings.cache_dir is not None and paths[0].suffix == ".npz":
-            loader.start(modality_of(paths[0].name))
+            loader.start(modality_of(paths[0].name), dims_of(paths[0].name))
     segmenter = import_segmenter()(bundle, settings, loader)
     return compile_all(segmenter) if args.compile_only else segment_all(segmenter, paths, outputs)
 

@@ -83,22 +83,27 @@ class HeadStart:
         sys.setswitchinterval(self._usual_switch_s)
 
     def _plan(self) -> dict[str, str]:
-        """Files of compiled graphs and their keys, encoder before decoder."""
+        """Files of compiled graphs and their keys, in the order of their use."""
         import json
 
-        from inference.modality import modality_of
+        from inference.modality import dims_of, modality_of
 
         names = (n for n in os.listdir(self._inputs) if n.endswith(".npz") and n[0] != ".")
+        first = min(names)
         with open(os.path.join(self._bundle, "bundle.json"), encoding="utf-8") as file:
             content = json.load(file)
-        routing = content["routing"]
-        name = routing.get(modality_of(min(names)), routing["default"])
-        if routing.get("3D", name) != name:
+        models, routing, dims = content["models"], content["routing"], dims_of(first)
+        name = routing.get(modality_of(first), routing["default"])
+        pair = (models[name], models[routing.get("3D", name)])
+        picture, volume = (
+            {spec["encoder"]: 1, spec["decoder"]: spec.get("boxes_at_once", 1)} for spec in pair
+        )
+        if region := pair[1].get("volume_region"):
+            volume = {region["graph"]: 1}
+        if picture != volume and dims is None:
             return {}
-        spec, version = content["models"][name], library_version()
-        batches = {spec["encoder"]: 1, spec["decoder"]: spec.get("boxes_at_once", 1)}
-        keys = {}
-        for graph, batch in batches.items():
+        version, keys = library_version(), {}
+        for graph, batch in (volume if dims == "3D" else picture).items():
             key = cache_key(content["files"][graph], self._precision, batch, version)
             keys[blob_path(self._cache, graph, key)] = key
         return keys

@@ -20,15 +20,19 @@ class GraphLoader:
         self._ready: dict[Key, threading.Event] = {}
         self._loaded: dict[Key, Graph | Exception] = {}
 
-    def start(self, modality: str) -> None:
-        """Begin with the encoder, then the decoder, of the model for ``modality``; not where
-        pictures and volumes have different ones: a name does not say which it is."""
-        name = self._bundle.model_for(modality, False)
-        if self._ready or name != self._bundle.model_for(modality, True):
+    def start(self, modality: str, dims: str | None = None) -> None:
+        """Begin with the graphs that a case of ``modality`` needs first.
+
+        Where pictures and volumes need different ones, only if ``dims`` says ``2D`` or ``3D``; were
+        that wrong, the right ones are loaded when they are needed.
+        """
+        picture, volume = (
+            self._bundle.models[self._bundle.model_for(modality, in_volume)].graphs(in_volume)
+            for in_volume in (False, True)
+        )
+        if self._ready or (picture != volume and dims is None):
             return
-        spec = self._bundle.models[name]
-        self._ready[spec.encoder, 1] = threading.Event()
-        self._ready[spec.decoder, spec.boxes_at_once] = threading.Event()
+        self._ready = {key: threading.Event() for key in (volume if dims == "3D" else picture)}
         threading.Thread(target=self._load, name="load graphs").start()
 
     def take(self, file: str, batch: int) -> Graph | None:

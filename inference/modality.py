@@ -1,4 +1,4 @@
-"""The modality that a file name stands for; nothing else is ever read from a name."""
+"""What a file name stands for: its modality, and a guess whether it is a picture or a volume."""
 
 import re
 
@@ -33,3 +33,12 @@ def modality_of(name: str) -> str:
             if re.match(pattern, part, re.IGNORECASE):
                 return modality
     return UNKNOWN
+
+
+def dims_of(name: str) -> str | None:
+    """``2D`` or ``3D`` where a name begins so, e.g. ``3DBox_CT_0012.npz``.
+
+    A guess for what is better begun early: the arrays decide what a case is.
+    """
+    start = name[:2].upper()
+    return start if start in ("2D", "3D") else None

@@ -109,12 +109,37 @@ def as_label_type(labels: NDArray[np.unsignedinteger], kind: str) -> NDArray[np.
     return labels.astype(np.uint8) if kind == "uint8" else labels
 
 
-def paint(labels: NDArray[np.unsignedinteger], mask: Mask, label: int) -> None:
-    """Write ``label`` where ``mask`` is set, in place, except over larger labels.
+def ranks_of(boxes: NDArray[np.float64], overlap: str) -> NDArray[np.intp] | None:
+    """Rank of every label, the background's 0 first: a pixel in several masks gets the label of the
+    highest.  None where labels rank by their own numbers.
 
-    Later boxes lie over earlier ones whatever the order of painting, which is what lets slices be
-    finished one by one.
+    Args:
+        boxes: (N, 4) or (N, 6) inclusive boxes; the smaller area (volume) ranks higher, of equal
+            ones the later.
+        overlap: as :class:`inference.bundle.ModelSpec` has it.
+    """
+    if overlap == "later-box" or len(boxes) < 2:
+        return None
+    n = boxes.shape[1] // 2
+    sizes = np.prod(boxes[:, n:] - boxes[:, :n] + 1, axis=1)
+    ranks = np.zeros(len(boxes) + 1, np.intp)
+    ranks[1 + np.argsort(-sizes, kind="stable")] = np.arange(1, len(boxes) + 1)
+    return ranks
+
+
+def paint(
+    labels: NDArray[np.unsignedinteger],
+    mask: Mask,
+    label: int,
+    ranks: NDArray[np.intp] | None = None,
+) -> None:
+    """Write ``label`` where ``mask`` is set, in place, except over labels of a higher rank.
+
+    ``ranks`` are :func:`ranks_of`'s; without them a larger label is of a higher rank.  What lies
+    over what does not depend on the order of painting, which is what lets slices be finished one by
+    one.
     """
     height, width = mask.inside.shape
     window = labels[mask.top : mask.top + height, mask.left : mask.left + width]
-    np.copyto(window, labels.dtype.type(label), where=mask.inside & (window < label))
+    free = window < label if ranks is None else ranks[window] < ranks[label]
+    np.copyto(window, labels.dtype.type(label), where=mask.inside & free)

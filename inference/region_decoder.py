@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.box_fit import largest_gap
 from inference.bundle import ModelSpec
 from inference.decoder import Embedding, Prompt
 from inference.engine import Array, Graph
@@ -27,6 +28,10 @@ class RegionDecoder:
         inputs = self._inputs(embedding, prompts, covers)
         with span("decoder graph"):
             logits = graph.run(inputs)[0]
+        tight = self._tight(logits, prompts, covers)
+        rule = self.spec.tight
+        if rule is not None and rule.told == "judged" and any(tight):
+            logits = self._told(graph, inputs, logits, tight)
         if self.spec.volume.views == "both" and any(p.prior for p in prompts):
             if "crops" in inputs:
                 inputs["crops"][:, 3] = 0  # the same question without the priors
@@ -35,14 +40,38 @@ class RegionDecoder:
             logits = (logits + without) * np.float32(0.5)
         return [
             draw_mask(
-                self._with_ellipse(logits[i], covers[i], p),
+                self._with_ellipse(logits[i], covers[i], p, tight[i]),
                 covers[i],
                 (frame.height, frame.width),
-                self.spec.threshold_of(p.in_volume),
+                self.spec.threshold_of(p.in_volume, tight[i]),
                 p.keep,
             )
             for i, p in enumerate(prompts)
         ]
+
+    def _tight(self, logits: Array, prompts: Sequence[Prompt], covers: list[Rect]) -> list[bool]:
+        """Which boxes are tight, as the model's rule says; none of a model without one."""
+        rule = self.spec.tight
+        if rule is None:
+            return [False] * len(prompts)
+        if rule.told == "always":
+            return [not p.in_volume for p in prompts]
+        threshold = self.spec.threshold
+        return [
+            not p.in_volume and largest_gap(logits[i], covers[i], p.edges, threshold) <= rule.gap
+            for i, p in enumerate(prompts)
+        ]
+
+    def _told(
+        self, graph: Graph, inputs: dict[str, Array], logits: Array, tight: list[bool]
+    ) -> Array:
+        """``logits``, those of tight boxes asked for again with that said."""
+        again = np.zeros(len(logits), np.bool_)
+        again[: len(tight)] = tight
+        inputs["context"][again, 1] = 1
+        with span("decoder graph"):
+            told = graph.run(inputs)[0]
+        return np.where(again[:, None, None], told, logits)
 
     def _covers(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Rect]:
         """What the logits of each prompt cover, picture pixels."""
@@ -64,7 +93,8 @@ class RegionDecoder:
         inputs: dict[str, Array] = {**embedding.tensors, "boxes": frame.to_input(asked)}
         if spec.region is not None:
             inputs["regions"] = frame.to_input(np.array(covers))
-            context = [(p.in_volume, p.depth) for p in prompts]
+            told = float(spec.tight is not None and spec.tight.told == "always")
+            context = [(p.in_volume, p.depth if p.in_volume else told) for p in prompts]
             inputs["context"] = np.array(context, dtype=np.float32)
             inputs["crops"] = np.stack(
                 [
@@ -74,11 +104,13 @@ class RegionDecoder:
             )
         return inputs
 
-    def _with_ellipse(self, logits: Array, covers: Rect, prompt: Prompt) -> Array:
+    def _with_ellipse(self, logits: Array, covers: Rect, prompt: Prompt, tight: bool) -> Array:
         if prompt.in_volume:
             weight, depth = self.spec.volume.ellipsoid_prior, prompt.depth
-        else:
+        elif tight or self.spec.tight is None:
             weight, depth = self.spec.ellipse_prior, 0.0
+        else:
+            weight, depth = 0.0, 0.0
         if not weight:
             return logits
         return add_ellipse(logits, covers, prompt.edges, weight, depth)

@@ -43,6 +43,44 @@ class RegionRule:
 
 
 @dataclass(frozen=True)
+class TightRule:
+    """When a region decoder is told, by the second number of ``context``, that a picture's box is
+    tight: that its object touches all four sides."""
+
+    told: Literal["judged", "always"] = "judged"
+    """``judged``: not at first; asked again, and told, where its answer comes close to all four
+    sides, which costs another decode."""
+    gap: float = 0.06
+    """``judged``: largest distance of the first answer to a side, as a share of the box's width or
+    height, at which a box is tight."""
+    threshold: float = 0.0
+    """As the model's, for answers to tight boxes."""
+
+
+@dataclass(frozen=True)
+class VolumeRegionRule:
+    """A network that answers the whole box of a volume in one run; see
+    :mod:`inference.volume_region`."""
+
+    graph: str
+    """File of the graph: ``crops`` (1, 2, Z, Y, X) and ``place`` (1, 6, Z, Y/2, X/2) to ``logits``
+    (1, Z, Y, X)."""
+    grid: tuple[int, int, int]
+    """Cells of a region: Z, Y, X; Y and X are even."""
+    margin: float
+    """Part of the box's width (height) added on the left and on the right (above and below)."""
+    depth_margin: float
+    """The same along z."""
+    min_margin: float = 1.0
+    """Least margin on every side, voxels."""
+    threshold: float = 0.0
+    """A voxel belongs to the object where its logit is above this."""
+    mirrored: bool = False
+    """A box is asked about four times, as it is and mirrored along each axis, and the mean of the
+    logits taken."""
+
+
+@dataclass(frozen=True)
 class SamRule:
     """How a SAM decoder is asked about a box, and how its logits become a mask."""
 

@@ -1,8 +1,6 @@
-"""The pipeline of one picture: embed it once, then answer boxes.  Volumes:
-:mod:`inference.volume`."""
+"""The pipeline of one picture: embed it once, then answer boxes (volumes: volume.py)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -15,8 +13,8 @@ from inference.engine import EngineSettings, Graph, compile_graph
 from inference.errors import CaseError, EngineError
 from inference.loading import GraphLoader
 from inference.modality import UNKNOWN
-from inference.pairs import AT_ONCE, Pairs, pairs_pay
-from inference.postprocess import Mask, as_label_type, paint
+from inference.pairs import Pairs
+from inference.postprocess import Mask, as_label_type, paint, ranks_of
 from inference.preprocess import Frame, encoder_input
 from inference.profile import span
 from inference.prompt import box_edges
@@ -43,7 +41,7 @@ class Model:
         self._compiled = {} if compiled is None else compiled
         self._loader = loader
         self._asker = make_decoder(self.spec)
-        self._pairs: Pairs | None = None
+        self.pairs = Pairs(self.spec, settings, self._decoder_for)
 
     @cached_property
     def encoder(self) -> Graph:
@@ -54,6 +52,12 @@ class Model:
     def decoder(self) -> Graph:
         """The compiled decoder."""
         return self._graph(self.spec.decoder, self.spec.boxes_at_once)
+
+    @cached_property
+    def volume_graph(self) -> Graph:
+        """The compiled graph that answers boxes of volumes whole, of a model that has one."""
+        assert self.spec.volume_region is not None
+        return self._graph(self.spec.volume_region.graph, 1)
 
     @cached_property
     def scribble_decoder(self) -> Graph:
@@ -77,8 +81,10 @@ class Model:
         return 0 if self._settings.threads == 1 else SLICES_AHEAD
 
     def compile(self) -> None:
-        """Compile both graphs now."""
+        """Compile every graph that boxes need now."""
         _ = self.encoder, self.decoder
+        if self.spec.volume_region is not None:
+            _ = self.volume_graph
 
     def embed(self, picture: NDArray[np.uint8]) -> Embedding:
         """Encode a picture (H, W) or (H, W, 3)."""
@@ -107,23 +113,13 @@ class Model:
 
         step = self.spec.boxes_at_once
         batches = [prompts[start : start + step] for start in range(0, len(prompts), step)]
-        pairs = self.expect(len(prompts))
-        if pairs is not None:
-            return pairs.answer(ask, batches)
+        if self.pairs.expect(len(prompts)):
+            return self.pairs.answer(ask, batches)
         decoder = self.decoder
         return [mask for asked in batches for mask in ask(decoder, asked)]
 
-    def expect(self, boxes: int) -> Pairs | None:
-        """Begin to get ready for so many boxes of one picture; None where nothing is to be got."""
-        batch = self.spec.boxes_at_once
-        if not pairs_pay(self.spec, self._settings, -(-boxes // batch)):
-            return None
-        if self._pairs is None:
-            settings = replace(self._settings, at_once=AT_ONCE)
-            self._pairs = Pairs(
-                lambda: compile_graph(self._bundle, self.spec.decoder, settings, batch)
-            )
-        return self._pairs
+    def _decoder_for(self, settings: EngineSettings) -> Graph:
+        return compile_graph(self._bundle, self.spec.decoder, settings, self.spec.boxes_at_once)
 
 
 class EmbeddedImage:
@@ -135,7 +131,8 @@ class EmbeddedImage:
         self.embedding = model.embed(np.array(case.image))  # a copy: the caller may reuse his array
 
     def segment(self, boxes: ArrayLike) -> NDArray[np.unsignedinteger]:
-        """Labels (H, W), box i painted with label i + 1, later boxes over earlier ones.
+        """Labels (H, W), box i painted with label i + 1; which box a pixel of two objects belongs
+        to says the model's ``overlap``.
 
         Args:
             boxes: (N, 4) or (4,) x_min, y_min, x_max, y_max, both ends inclusive.
@@ -164,8 +161,9 @@ def answer_image(
     for x0, y0, x1, y1 in box_edges(boxes).tolist():
         keep = (x0, y0, x1, y1) if model.spec.clip_to_box else None
         prompts.append(Prompt((x0, y0, x1, y1), keep, draws=draws))
+    ranks = ranks_of(boxes, model.spec.overlap)
     for label, mask in enumerate(model.answer(embedding, prompts), 1):
-        paint(labels, mask, label)
+        paint(labels, mask, label, ranks)
     return as_label_type(labels, model.spec.label_type)
 
 
@@ -238,8 +236,13 @@ class Segmenter:
             return np.zeros(case.image.shape if case.is_volume else case.image.shape[:2], np.uint8)
         model = self.model(modality, case.is_volume)
         if not case.is_volume:
-            model.expect(len(case.boxes))
+            model.pairs.expect(len(case.boxes))
             return answer_image(model, model.embed(case.image), case.boxes)
+        if model.spec.volume_region is not None:
+            from inference.volume_region import answer_regions
+
+            with span("regions"):
+                return answer_regions(model, case.image, case.boxes)
         from inference.volume import answer_volume
 
         with span("propagate"):

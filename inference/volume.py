@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from inference.case import label_type
 from inference.decoder import Embedding, Prompt, shares_draws
 from inference.lookahead import Lookahead
-from inference.postprocess import Mask, as_label_type, paint
+from inference.postprocess import Mask, as_label_type, paint, ranks_of
 from inference.progress import Progress
 from inference.resample import Rect
 from inference.segment import Model
@@ -76,9 +76,12 @@ class VolumeWalk:
         volume: NDArray[np.uint8],
         tracks: list[Track],
         cache_bytes: int = CACHE_BYTES,
+        ranks: NDArray[np.intp] | None = None,
     ) -> None:
+        """``ranks``: which label lies over which, see :func:`inference.postprocess.paint`."""
         self.model, self.volume, self.tracks = model, volume, tracks
         self.labels = np.zeros(volume.shape, label_type(len(tracks)))
+        self._ranks = ranks
         self._tracking = make_tracking(model.spec, *volume.shape[1:])
         self._cache = EmbeddingCache(cache_bytes)
         slices = [z for _, z, _ in self._steps()]
@@ -99,7 +102,7 @@ class VolumeWalk:
                 ]
                 masks = self._answer(embedding, prompts)
                 for track, mask in zip(active, masks, strict=True):
-                    paint(self.labels[z], mask, track.label)
+                    paint(self.labels[z], mask, track.label, self._ranks)
                     last[track.label] = mask
                     if z == track.middle:
                         middles[track.label] = mask
@@ -197,4 +200,6 @@ def answer_volume(
         from inference.box_walk import AliasedWalk, BoxWalk
 
         walk = AliasedWalk if rule.embeddings == "last-encoded" else BoxWalk
-    return as_label_type(walk(model, volume, tracks).run(), model.spec.label_type)
+    ranks = ranks_of(boxes, model.spec.overlap)
+    labels = walk(model, volume, tracks, ranks=ranks).run()
+    return as_label_type(labels, model.spec.label_type)

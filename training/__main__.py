@@ -90,6 +90,20 @@ def finetune(args: argparse.Namespace, config: recipe.FinetuneConfig) -> None:
     print(finetune(args.store, args.run, config, args.warm_start, args.start_from))
 
 
+def unfold(args: argparse.Namespace, config: recipe.UnfoldConfig) -> None:
+    """Bundle to checkpoint."""
+    from training.unfold import unfold
+
+    print(unfold(args.bundle, args.store, args.run, config))
+
+
+def finetune_volumes(args: argparse.Namespace, config: recipe.VolumesConfig) -> None:
+    """Train on whole boxes of volumes, or go on."""
+    from training.finetune_volumes import finetune_volumes
+
+    print(finetune_volumes(args.store, args.run, config, args.start_from))
+
+
 def distill(args: argparse.Namespace, config: recipe.DistillConfig) -> None:
     """Teacher to student."""
     from training.distill import distill
@@ -123,6 +137,14 @@ def export(args: argparse.Namespace, config: recipe.ExportConfig) -> None:
     some = cases[:: max(1, len(cases) // config.compared_cases)]
     export_bundle(args.run, args.bundle, args.split, config, some, args.checkpoint)
     print(args.bundle)
+
+
+def export_volumes(args: argparse.Namespace, config: recipe.VolumeExportConfig) -> None:
+    """Checkpoint into a bundle that is there."""
+    from training.export_volumes import export_volumes
+
+    export_volumes(args.run, args.bundle, args.out, config, args.checkpoint)
+    print(args.out)
 
 
 def quantise(args: argparse.Namespace, config: recipe.QuantiseConfig) -> None:
@@ -239,6 +261,18 @@ STEPS: dict[str, Step] = {
         recipe.FinetuneConfig,
         finetune,
     ),
+    "unfold": Step(
+        "a bundle's weights as a checkpoint for finetune --start-from",
+        (STORE, BUNDLE, RUN),
+        recipe.UnfoldConfig,
+        unfold,
+    ),
+    "finetune-volumes": Step(
+        "train the network that answers whole boxes of volumes; goes on where it stopped",
+        (STORE, RUN, START),
+        recipe.VolumesConfig,
+        finetune_volumes,
+    ),
     "experts": Step(
         "tune to modality groups, keep what wins on validation",
         (STORE, ("general-run", True, "run of the general model"), BUNDLE, RUN, OUT),
@@ -262,6 +296,12 @@ STEPS: dict[str, Step] = {
         ),
         recipe.ExportConfig,
         export,
+    ),
+    "export-volumes": Step(
+        "a run of finetune-volumes into a bundle, beside its graphs",
+        (RUN, ("checkpoint", False, "default: last.pt of the run"), BUNDLE, OUT),
+        recipe.VolumeExportConfig,
+        export_volumes,
     ),
     "quantise": Step("INT8 graphs by NNCF", (STORE, BUNDLE, OUT), recipe.QuantiseConfig, quantise),
     "validate": Step(

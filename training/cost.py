@@ -11,6 +11,8 @@ import numpy as np
 
 import inference
 from inference.engine import EngineName, Precision
+from inference.rules import VolumeRegionRule
+from inference.segment import Model
 
 RAPL = Path("/sys/class/powercap")
 """Where Linux shows the processor's energy counters (Intel and AMD), if it shows them."""
@@ -23,7 +25,7 @@ def measure_cost(
     threads: int = 2,
     repeats: int = 30,
 ) -> dict[str, Any]:
-    """Median and best milliseconds of both graphs, and joules a case where RAPL can be read.
+    """Median and best milliseconds of the graphs, and joules a case where RAPL can be read.
 
     Graph time only: reading, resizing and drawing are in ``benchmarks/case_cost.py``.  Joules are
     those of all processor packages, whatever else runs on them.
@@ -44,6 +46,7 @@ def measure_cost(
         asked["regions"] = asked["boxes"]
         asked["context"] = np.zeros((spec.boxes_at_once, 2), np.float32)
         asked["crops"] = dice.uniform(0, 1, (spec.boxes_at_once, 4, r, r)).astype(np.float32)
+    whole = {} if spec.volume_region is None else whole_box(model, spec.volume_region, repeats)
     before = package_joules()
     encoder = timed(lambda: model.encoder.run(image), repeats)
     decoder = timed(lambda: model.decoder.run(asked), repeats)
@@ -57,9 +60,20 @@ def measure_cost(
         "processor": processor_name(),
         "encoder_ms": summary(encoder),
         "decoder_ms": summary(decoder),
+        **whole,
         "joules_per_case": None if joules is None else round(joules, 3),
         "energy_by": "RAPL, all packages" if known else "not measured: RAPL is absent",
     }
+
+
+def whole_box(model: Model, rule: VolumeRegionRule, repeats: int) -> dict[str, Any]:
+    """Median and best milliseconds of the graph that answers a volume's box."""
+    z, y, x = rule.grid
+    asked = {
+        "crops": np.zeros((1, 2, z, y, x), np.float32),
+        "place": np.zeros((1, 6, z, y // 2, x // 2), np.float32),
+    }
+    return {"volume_ms": summary(timed(lambda: model.volume_graph.run(asked), repeats))}
 
 
 def timed(run: Callable[[], Any], repeats: int) -> list[float]:

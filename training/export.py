@@ -178,6 +178,7 @@ def bundle_content(
         "region": asdict(replace(REGION, side=model.region_size)),
         "threshold": config.threshold_2d,
         "clip_to_box": True,
+        "overlap": config.overlap,
         "volume": {
             "channels": "neighbours",
             "box": "given",
@@ -186,6 +187,12 @@ def bundle_content(
             "ellipsoid_prior": config.ellipsoid_prior,
         },
     }
+    if config.tight != "never":
+        spec["tight"] = {
+            "told": config.tight,
+            "gap": config.tight_gap,
+            "threshold": config.tight_threshold,
+        }
     models, routing = {"general": spec}, {"default": "general"}
     for modality, weight in config.ellipse_priors.items():
         name = f"ellipse-{weight:g}"

@@ -27,7 +27,9 @@ def fold_batch_norms(module: nn.Module) -> None:
         return
     for i in range(len(module) - 1):
         first, second = module[i], module[i + 1]
-        if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+        if isinstance(first, nn.Conv2d | nn.Conv3d) and isinstance(
+            second, nn.BatchNorm2d | nn.BatchNorm3d
+        ):
             module[i] = torch.nn.utils.fuse_conv_bn_eval(first, second)
             module[i + 1] = nn.Identity()
 

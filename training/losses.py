@@ -28,6 +28,21 @@ def mask_loss(
     return (each * weights).sum() / weights.sum()
 
 
+def volume_loss(logits: Tensor, targets: Tensor, inside: Tensor) -> Tensor:
+    """Cross-entropy plus soft Dice of volumes (N, Z, Y, X), mean over boxes.
+
+    ``inside`` (N, Z, Y, X) is 1 in the cells that count, those inside the box: no answer reaches
+    over it.
+    """
+    axes = (1, 2, 3)
+    cells = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    p, wanted = logits.sigmoid() * inside, targets * inside
+    overlap, mass = (p * wanted).sum(axes), (p * p).sum(axes) + (wanted * wanted).sum(axes)
+    dice = 1 - (2 * overlap + 1) / (mass + 1)
+    mean = (cells * inside).sum(axes) / inside.sum(axes).clamp(min=1)
+    return (mean + dice).mean()
+
+
 def object_weights(boxes: Tensor, config: LossConfig) -> Tensor:
     """(N,) 1 for boxes of ``small_side`` or more, rising linearly to 1 + ``small_gain``."""
     side = ((boxes[:, 2:] - boxes[:, :2]).clamp(min=0)).prod(1).sqrt()

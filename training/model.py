@@ -161,8 +161,9 @@ class MaskDecoder(nn.Module):
                    none)
         regions    (N, 4) x_min, y_min, x_max, y_max edges of the region, encoder-input pixels
         boxes      (N, 4) the same for the prompt
-        context    (N, 2): 1 for a slice of a volume else 0; distance from the middle of the box
-                   along z, 0..1
+        context    (N, 2): 1 for a slice of a volume else 0; of a volume the distance from the
+                   middle of the box along z, 0..1, of a picture 1 where the box is known to be
+                   tight, else 0
     Output: logits (N, R, R), positive inside the object; with ``config.iou_head`` also the IoU
     (N,) that it expects of the mask, 0..1 (SAM's head, Kirillov et al., arXiv 2304.02643, there
     from a token, here from the coarsest level).  Without the head neither weights nor graph know

@@ -51,12 +51,18 @@ def rate_at(step: int, config: RunConfig) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
+def fast_format(model: nn.Module) -> torch.memory_format:
+    """Channels last, of pictures or of volumes by the model's convolutions."""
+    in_3d = any(parameter.dim() == 5 for parameter in model.parameters())
+    return torch.channels_last_3d if in_3d else torch.channels_last
+
+
 class Run:
     """A training in its folder; goes on where it stopped."""
 
     def __init__(self, task: Task, config: RunConfig, place: Place, run_dir: Path) -> None:
         self.task, self.config, self.place, self.run_dir = task, config, place, run_dir
-        self.model = task.model.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = task.model.to(place.device, memory_format=fast_format(task.model))  # type: ignore[call-overload]
         groups = [{"params": p, "lr": rate, "peak": rate} for p, rate in task.rates() if p]
         self.optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
         self.scaler = place.scaler()

@@ -19,12 +19,13 @@ class DrawnPrompt:
 
     edges: tuple[float, float, float, float]
     context: tuple[float, float]
+    """As :class:`training.model.MaskDecoder` takes it."""
     target: NDArray[np.bool_]
     prior: NDArray[np.bool_] | None
 
 
 def draw_objects(
-    labels: NDArray[np.uint16], limit: int, rng: np.random.Generator
+    labels: NDArray[np.uint16], limit: int, known_tight: float, rng: np.random.Generator
 ) -> list[DrawnPrompt]:
     """Boxes as users draw them around up to ``limit`` objects of a picture."""
     present = np.unique(labels)
@@ -34,8 +35,21 @@ def draw_objects(
         target = labels == label
         edges = mask_edges(target)
         if edges is not None and target.sum() >= 4:
-            prompts.append(DrawnPrompt(jitter(edges, target.shape, rng), (0.0, 0.0), target, None))
+            prompts.append(draw_box(edges, target, known_tight, rng))
     return prompts
+
+
+def draw_box(
+    edges: tuple[float, float, float, float],
+    target: NDArray[np.bool_],
+    known_tight: float,
+    rng: np.random.Generator,
+) -> DrawnPrompt:
+    """A box as a user draws it around an object with these tight edges; of those that stay tight a
+    share ``known_tight`` says so."""
+    drawn = jitter(edges, target.shape, rng)
+    told = known_tight > 0 and drawn == edges and rng.random() < known_tight
+    return DrawnPrompt(drawn, (0.0, float(told)), target, None)
 
 
 def jitter(
@@ -84,7 +98,11 @@ def jitter_volume(
 
 
 def draw_slice(
-    case: StoredCase, limit: int, picture_share: float, rng: np.random.Generator
+    case: StoredCase,
+    limit: int,
+    picture_share: float,
+    known_tight: float,
+    rng: np.random.Generator,
 ) -> tuple[NDArray[np.uint8], list[DrawnPrompt]] | None:
     """A slice of a volume with prompts as propagation meets them; None where nothing was drawn.
 
@@ -101,7 +119,7 @@ def draw_slice(
         picture = np.repeat(picture[..., 1:2], 3, axis=2)
     turn = (rng.random() < 0.5, rng.random() < 0.5, rng.random() < 0.3)
     present = rng.permutation([k for k, b in boxes.items() if b[2] <= z <= b[5]])[:limit]
-    drawn = [draw_step(case, int(k), z, as_picture, rng) for k in present]
+    drawn = [draw_step(case, int(k), z, as_picture, known_tight, rng) for k in present]
     prompts = [
         DrawnPrompt(
             turned_edges(p.edges, case.gts.shape[1:], *turn),
@@ -116,7 +134,12 @@ def draw_slice(
 
 
 def draw_step(
-    case: StoredCase, label: int, z: int, as_picture: bool, rng: np.random.Generator
+    case: StoredCase,
+    label: int,
+    z: int,
+    as_picture: bool,
+    known_tight: float,
+    rng: np.random.Generator,
 ) -> DrawnPrompt | None:
     """One object in one slice, asked for in one of three ways.
 
@@ -132,11 +155,7 @@ def draw_step(
     kind = rng.random()
     if as_picture or kind < 0.1:
         tight = mask_edges(target)
-        return (
-            None
-            if tight is None
-            else DrawnPrompt(jitter(tight, target.shape, rng), (0, 0), target, None)
-        )
+        return None if tight is None else draw_box(tight, target, known_tight, rng)
     if kind < 0.4:
         skip = not target.any() and rng.random() < 0.5
         return None if skip else DrawnPrompt(given, (1.0, depth), target, None)

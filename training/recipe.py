@@ -8,10 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from inference.rules import RegionRule
+from inference.rules import RegionRule, VolumeRegionRule
 
 REGION = RegionRule(side=96, margin=0.2, max_aspect=2.0, min_pixels=12.0)
 """The default model's regions; written into its bundle."""
+
+VOLUME_REGION = VolumeRegionRule(
+    graph="volume.onnx", grid=(24, 64, 64), margin=0.2, depth_margin=0.15, min_margin=4.0
+)
+"""The same of the network that answers whole boxes of volumes."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class SampleConfig:
     ellipse, whose objects are close to ellipses and forgive the least."""
     picture_share: float = 0.25
     """Slices of volumes shown alone, as the 2D cases of their modality are."""
+    known_tight: float = 0.0
+    """Share of a picture's tight boxes about which the decoder is told that they are tight."""
     corruption: float = 0.0
     """Share of pictures spoilt as their modality spoils them (:mod:`training.corruption`)."""
     synthesis: float = 0.0
@@ -124,6 +131,49 @@ class FinetuneConfig(RunConfig):
 
 
 @dataclass(frozen=True)
+class VolumeModelConfig:
+    """Sizes of the network of :mod:`training.volume_model`."""
+
+    grid: tuple[int, int, int] = (24, 64, 64)
+    """Cells of a region, z, y, x: multiples of 8, 16 and 16."""
+    stem: int = 32
+    """Channels of the finest level."""
+    widths: tuple[int, int, int] = (64, 96, 96)
+
+
+@dataclass(frozen=True)
+class VolumeSampleConfig:
+    """Which boxes of volumes are drawn how often, and what is done to them."""
+
+    modalities: tuple[str, ...] = ()
+    """Draw these only; empty: all."""
+    modality_bonus: Mapping[str, float] = field(default_factory=dict)
+    loosened: float = 1 / 3
+    """Share of boxes loosened in x and y, by up to 5 % of the image side."""
+    moved_ends: float = 0.1
+    """Share of boxes whose first and last slice are off by up to one."""
+    coarsened: float = 0.2
+    """Share of volumes made of thicker slices or larger pixels."""
+    turned: float = 0.4
+    """Share of volumes turned in the slice and sheared along z."""
+
+
+@dataclass(frozen=True)
+class VolumesConfig(RunConfig):
+    """The network that answers whole boxes of volumes; stored beside its checkpoints."""
+
+    steps: int = 3100
+    images_per_step: int = 8
+    """Boxes, over all processes together."""
+    warmup_steps: int = 100
+    checkpoint_every: int = 100
+    device: DeviceConfig = DeviceConfig(precision="bf16", threads=1)
+    rate: float = 2e-3
+    model: VolumeModelConfig = VolumeModelConfig()
+    samples: VolumeSampleConfig = VolumeSampleConfig()
+
+
+@dataclass(frozen=True)
 class DistillConfig(RunConfig):
     """A teacher's embeddings into the light encoder (stage one of LiteMedSAM, MedficientSAM)."""
 
@@ -169,6 +219,20 @@ class ExpertsConfig:
 
 
 @dataclass(frozen=True)
+class UnfoldConfig:
+    """A bundle's weights as a checkpoint."""
+
+    name: str = "general"
+    """Which model of the bundle."""
+    batches: int = 24
+    """Of training samples, on which batch norms are measured."""
+    filter_length: float = 1.5
+    """Of every filter before a batch norm: the longer, the slower it turns at a given rate."""
+    start: FinetuneConfig = FinetuneConfig()
+    """Network and samples; what ``finetune --start-from`` will be given."""
+
+
+@dataclass(frozen=True)
 class MixConfig:
     """Average of two runs' weights."""
 
@@ -193,6 +257,12 @@ class ExportConfig:
     """Weight of the geometric prior by modality, where validation gains by it: the weight with the
     best DSC where that is surely above the inscribed ellipse (paired t above 2), else the one with
     the largest paired t.  docs/model_card.md has the table."""
+    overlap: Literal["later-box", "smaller-box"] = "smaller-box"
+    """As :class:`inference.bundle.ModelSpec` has it; docs/model_card.md says what it gave."""
+    tight: Literal["never", "judged", "always"] = "judged"
+    tight_gap: float = 0.06
+    tight_threshold: float = 0.0
+    """:class:`inference.rules.TightRule`; ``never``: the decoder is not told."""
     volume_views: Literal["with-prior", "both"] = "both"
     ellipsoid_prior: float = 1.0
     """``volume.views`` and ``volume.ellipsoid_prior`` of the bundle, chosen on validation."""
@@ -207,6 +277,19 @@ class ExportConfig:
     graphs."""
     compared_cases: int = 12
     """Validation cases on which torch and the graphs are compared."""
+
+
+@dataclass(frozen=True)
+class VolumeExportConfig:
+    """A bundle's settings of the network that answers whole boxes of volumes."""
+
+    threshold: float = -0.5
+    mirrored: bool = False
+    """``volume_region`` of the bundle, chosen on validation."""
+    opset: int = 17
+    weights: Literal["f32", "f16"] = "f16"
+    tolerance: float = 1e-4
+    """As those of ``export``."""
 
 
 @dataclass(frozen=True)

@@ -98,12 +98,14 @@ class SampleSet(Dataset[Sample]):
         """A picture (H, W, 3) of ``case`` and what is asked about it."""
         config = self.config
         if case.is_volume:
-            return draw_slice(case, self.regions_per_image, config.picture_share, rng)
+            return draw_slice(
+                case, self.regions_per_image, config.picture_share, config.known_tight, rng
+            )
         picture, labels = augment_geometry(np.asarray(case.imgs), np.asarray(case.gts), rng)
         thin = config.synthesis > 0 and case.info.modality in self.thin
         if thin and rng.random() < config.synthesis:
             picture = synthetic_picture(labels, picture, rng)
-        return picture, draw_objects(labels, self.regions_per_image, rng)
+        return picture, draw_objects(labels, self.regions_per_image, config.known_tight, rng)
 
 
 def batches(

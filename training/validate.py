@@ -18,6 +18,7 @@ from tqdm import tqdm
 import inference
 from evaluation.metrics import dice, surface_dice
 from inference.modality import modality_of
+from inference.postprocess import ranks_of
 from inference.segment import Segmenter
 from training.errors import RecordError
 from training.store import StoredCase
@@ -81,10 +82,13 @@ def loosened(rng: np.random.Generator, share: float) -> BoxMaker:
 
 
 def ellipse_labels(boxes: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.uint32]:
-    """Each box filled with its inscribed ellipse (ellipsoid), later ones over earlier."""
+    """Each box filled with its inscribed ellipse (ellipsoid), smaller ones over larger."""
     labels = np.zeros(shape, np.uint32)
     n = len(shape)
-    for label, box in enumerate(boxes, 1):
+    ranks = ranks_of(boxes, "smaller-box")
+    order = range(len(boxes)) if ranks is None else np.argsort(ranks[1:])
+    for i in order:
+        label, box = i + 1, boxes[i]
         window = tuple(slice(int(box[n - 1 - a]), int(box[2 * n - 1 - a]) + 1) for a in range(n))
         axes = [
             ((np.arange(s.stop - s.start) + 0.5) / (s.stop - s.start) * 2 - 1) ** 2 for s in window

@@ -179,17 +179,33 @@ def decoder_onnx(side: int) -> bytes:
     )
 
 
+def volume_onnx(grid: Sequence[int]) -> bytes:
+    """Whole boxes of volumes: a cell belongs to the object where it is brighter than 127.5."""
+    z, y, x = grid
+    return onnx_model(
+        _node("Split", ["crops"], ["grey", "known"], axis=1)
+        + _node("Squeeze", ["grey", "second"], ["logits"])
+        + _constant("second", np.array([1], np.int64))
+        + _port(11, "crops", [1, 2, z, y, x])
+        + _port(11, "place", [1, 6, z, y // 2, x // 2])
+        + _port(12, "logits", [1, z, y, x])
+    )
+
+
 def write_bundle(folder: Path, spec: ModelSpec | None = None, **changes: Any) -> Path:
     """The bright-pixel model as a bundle; ``changes`` replace keys of bundle.json."""
     spec = spec or spec_of()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "encoder.onnx").write_bytes(encoder_onnx(spec.input_size))
-    (folder / "decoder.onnx").write_bytes(decoder_onnx(spec.input_size))
-    digests = {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in ("encoder.onnx", "decoder.onnx")
+    graphs = {
+        "encoder.onnx": encoder_onnx(spec.input_size),
+        "decoder.onnx": decoder_onnx(spec.input_size),
     }
-    content = {
+    if spec.volume_region is not None:
+        graphs[spec.volume_region.graph] = volume_onnx(spec.volume_region.grid)
+    for name, content in graphs.items():
+        (folder / name).write_bytes(content)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in graphs.items()}
+    described = {
         "schema": 1,
         "name": "bright",
         "version": "1",
@@ -197,7 +213,7 @@ def write_bundle(folder: Path, spec: ModelSpec | None = None, **changes: Any) ->
         "routing": {"default": "bright"},
         "files": digests,
     }
-    (folder / "bundle.json").write_text(json.dumps(content | changes))
+    (folder / "bundle.json").write_text(json.dumps(described | changes))
     return folder
 
 

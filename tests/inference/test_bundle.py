@@ -6,7 +6,7 @@ import pytest
 
 from inference.bundle import DEFAULT_BUNDLE, ModelSpec, VolumeRule, read_bundle
 from inference.errors import BundleError
-from inference.rules import DrawnPromptRule, Normalisation, RegionRule
+from inference.rules import DrawnPromptRule, Normalisation, RegionRule, VolumeRegionRule
 from tests.inference.builders import SHIPPED, write_bundle
 
 
@@ -108,6 +108,23 @@ def test_an_encoder_may_give_several_tensors_and_a_decoder_take_drawn_prompts(fo
 PUBLISHED = {"drawn": {"stream": "case", "skipped": 9}}
 
 
+WHOLE = {"graph": "volume.onnx", "grid": [24, 64, 64], "margin": 0.2, "depth_margin": 0.15}
+
+
+def test_a_model_may_answer_boxes_of_volumes_whole_by_a_graph_of_its_own(folder):
+    before = read_bundle(folder).models["bright"]
+    assert before.graphs(True) == before.graphs(False)
+    edit(folder, lambda content: content["models"]["bright"].update(volume_region=WHOLE))
+    assert "files: expected the digest of volume.onnx" in refusal(folder)
+    edit(folder, lambda content: content["files"].update({"volume.onnx": "0" * 64}))
+    assert "volume.onnx: expected a graph, found no such file" in refusal(folder)
+    (folder / "volume.onnx").touch()
+    spec = read_bundle(folder).models["bright"]
+    assert spec.volume_region == VolumeRegionRule("volume.onnx", (24, 64, 64), 0.2, 0.15, 1.0, 0.0)
+    assert spec.graphs(True) == (("volume.onnx", 1),)
+    assert spec.graphs(False) == (("encoder.onnx", 1), ("decoder.onnx", 1))
+
+
 def test_training_and_accuracy_are_not_read(folder):
     edit(folder, lambda content: content.update(training={"any": ["thing"]}, accuracy=None))
     assert read_bundle(folder).name == "bright"
@@ -181,8 +198,22 @@ def test_a_key_of_another_shape_is_refused(folder, key, value):
         ("drawn", {"seed": 1 << 32}, "drawn.seed: expected at most 4294967295"),
         ("drawn", {"skipped": 0.5}, "drawn.skipped: expected int"),
         ("drawn", {}, "drawn: expected a model with sam"),
+        ("overlap", "larger-box", "overlap: expected one of"),
+        ("tight", {"told": "never"}, "tight.told: expected one of"),
+        ("tight", {"gap": -0.1}, "tight.gap: expected at least 0"),
+        ("tight", {}, "tight: expected a model with region"),
         ("volume", {"channels": "three"}, "volume.channels: expected one of"),
         ("volume", {"box_growth": -1}, "volume.box_growth: expected at least 0"),
+        ("volume_region", [], "volume_region: expected an object"),
+        ("volume_region", {"graph": "v.onnx"}, "volume_region.grid: expected this key"),
+        ("volume_region", WHOLE | {"grid": [24, 64]}, "grid: expected three whole numbers"),
+        ("volume_region", WHOLE | {"grid": [24, 64, 63]}, "grid: expected three whole numbers"),
+        ("volume_region", WHOLE | {"grid": [0, 64, 64]}, "grid: expected three whole numbers"),
+        ("volume_region", WHOLE | {"grid": [24, 64, 64.0]}, "grid: expected three whole numbers"),
+        ("volume_region", WHOLE | {"depth_margin": -0.1}, "depth_margin: expected at least 0"),
+        ("volume_region", WHOLE | {"min_margin": "1"}, "min_margin: expected float"),
+        ("volume_region", WHOLE | {"mirrored": 1}, "mirrored: expected bool"),
+        ("volume_region", WHOLE | {"side": 64}, "volume_region.side: expected one of"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_by_its_path(folder, key, value, message):

@@ -14,7 +14,8 @@ from inference.blob import compiler_settings
 from inference.engine import EngineSettings, compile_graph
 from inference.head_start import HeadStart, begin
 from inference.openvino_library import LibraryGraph
-from tests.inference.builders import write_bundle
+from inference.rules import VolumeRegionRule
+from tests.inference.builders import spec_of, write_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = compiler_settings("f32", 0)
@@ -42,6 +43,30 @@ def test_both_graphs_of_the_first_case_are_opened_once(surroundings):
         assert isinstance(started.take(path, SETTINGS), LibraryGraph)
         assert started.take(path, SETTINGS) is None
     assert len(started.spans) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "opened"),
+    [
+        ("3DBox_CT_1", {"volume"}),
+        ("2DBox_CT_1", {"encoder", "decoder"}),
+        ("CT_1", set()),
+    ],
+)
+def test_where_volumes_are_answered_whole_the_name_says_which_graphs(
+    tmp_path, make_case, name, opened
+):
+    case = make_case(name, (9, 20, 30), [(5, 8, 1, 25, 15, 7)])
+    rule = VolumeRegionRule("volume.onnx", (4, 8, 8), 0.2, 0.2)
+    folder = write_bundle(tmp_path / "bundle", spec_of(volume_region=rule))
+    inference.load(folder, cache_dir=tmp_path / "cache").model().compile()
+    started = HeadStart(str(case.parent), str(folder), str(tmp_path / "cache"))
+    taken = {
+        graph
+        for graph in ("encoder", "decoder", "volume")
+        if started.take(blob(tmp_path / "cache", graph), SETTINGS) is not None
+    }
+    assert taken == opened
 
 
 def test_a_graph_for_other_settings_is_not_taken(surroundings):

@@ -13,6 +13,7 @@ from inference.errors import EngineError
 from inference.loading import GraphLoader
 from inference.openvino_engine import OpenVinoGraph
 from inference.openvino_library import LibraryGraph, import_graph, library_version
+from inference.rules import VolumeRegionRule
 from inference.segment import Segmenter
 from tests.inference.builders import spec_of, write_bundle
 
@@ -52,16 +53,48 @@ def test_a_graph_that_does_not_load_is_told_where_it_is_needed(folder):
         loader.take("decoder.onnx", 1)
 
 
-def test_where_volumes_have_a_model_of_their_own_nothing_is_guessed(folder):
+def test_where_volumes_have_a_model_of_their_own_the_name_has_to_say_so(folder):
     first = read_bundle(folder)
     (name,) = set(first.routing.values())
-    models = dict(first.models) | {"other": spec_of(decoder="decoder.onnx")}
+    models = dict(first.models) | {"other": spec_of(boxes_at_once=2)}
     bundle = type(first)(
         first.folder, "b", "1", models, {"default": name, "3D": "other"}, first.sha256
     )
     loader = GraphLoader(bundle, EngineSettings(threads=1))
     loader.start("CT")
     assert loader.take("encoder.onnx", 1) is None
+    loader.start("CT", "3D")
+    assert loader.take("decoder.onnx", 1) is None
+    assert loader.take("decoder.onnx", 2) is not None
+
+
+WHOLE = VolumeRegionRule("volume.onnx", (4, 8, 8), 0.2, 0.2)
+"""Boxes of volumes answered whole, by a graph of their own."""
+
+
+@pytest.mark.parametrize(
+    ("dims", "loaded"),
+    [("3D", {"volume.onnx"}), ("2D", {"encoder.onnx", "decoder.onnx"}), (None, set())],
+)
+def test_only_what_the_first_case_needs_is_loaded_ahead(tmp_path, dims, loaded):
+    bundle = read_bundle(write_bundle(tmp_path / "bundle", spec_of(volume_region=WHOLE)))
+    loader = GraphLoader(bundle, EngineSettings(threads=1))
+    loader.start("CT", dims)
+    taken = {file for file in bundle.sha256 if loader.take(file, 1) is not None}
+    assert taken == loaded
+
+
+def test_a_wrong_guess_changes_no_mask(tmp_path):
+    bundle = read_bundle(write_bundle(tmp_path / "bundle", spec_of(volume_region=WHOLE)))
+    settings, volume = EngineSettings(threads=1), np.full((5, 16, 16), 200, np.uint8)
+    box = [[1, 2, 1, 9, 12, 3]]
+    expected = np.zeros(volume.shape)
+    expected[1:4, 2:13, 1:10] = 1
+    for dims in ("2D", "3D", None):
+        loader = GraphLoader(bundle, settings)
+        loader.start("CT", dims)
+        labels = Segmenter(bundle, settings, loader).segment_volume(volume, box)
+        assert np.array_equal(labels, expected)
 
 
 # --- the C library ------------------------------------------------------------------------------

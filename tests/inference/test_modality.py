@@ -2,7 +2,7 @@
 
 import pytest
 
-from inference.modality import UNKNOWN, modality_of
+from inference.modality import UNKNOWN, dims_of, modality_of
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,17 @@ def test_the_first_part_that_names_a_modality_wins(name, modality):
 )
 def test_other_words_that_begin_alike_name_nothing(name):
     assert modality_of(name) == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("name", "dims"),
+    [
+        ("3DBox_CT_1.npz", "3D"),
+        ("2dbox_us", "2D"),
+        ("CT_3D.npz", None),
+        ("4D_CT", None),
+        ("", None),
+    ],
+)
+def test_a_name_may_say_whether_to_expect_a_picture_or_a_volume(name, dims):
+    assert dims_of(name) == dims

@@ -20,6 +20,13 @@ TWO = EngineSettings(threads=2)
 PATIENCE_S = 30
 
 
+def pairs_of(open_graph):
+    """Ready for many boxes."""
+    made = Pairs(SAM, TWO, open_graph)
+    assert made.expect(RUNS_FROM)
+    return made
+
+
 def test_two_are_asked_at_a_time_and_answered_in_order():
     both = threading.Barrier(2, timeout=PATIENCE_S)
 
@@ -27,15 +34,16 @@ def test_two_are_asked_at_a_time_and_answered_in_order():
         both.wait()  # nobody comes past alone
         return [f"{graph} {question}" for question in batch]
 
-    found = Pairs(lambda: "graph").answer(ask, [[1, 2], [3, 4], [5], [6]])
+    found = pairs_of(lambda settings: "graph").answer(ask, [[1, 2], [3, 4], [5], [6]])
     assert found == [f"graph {i}" for i in range(1, 7)]
 
 
 def test_a_copy_that_does_not_open_is_told_where_it_is_asked():
-    def refuse():
+    def refuse(settings):
+        assert settings == replace(TWO, at_once=2)
         raise EngineError("no graph")
 
-    waiting = Pairs(refuse)
+    waiting = pairs_of(refuse)
     with pytest.raises(EngineError, match="no graph"):
         waiting.answer(lambda graph, batch: [], [[1]])
 
@@ -47,7 +55,7 @@ def test_one_box_that_fails_fails_the_picture():
         return batch
 
     with pytest.raises(EngineError, match="box 2"):
-        Pairs(lambda: None).answer(ask, [[1], [2], [3]])
+        pairs_of(lambda settings: None).answer(ask, [[1], [2], [3]])
 
 
 @pytest.mark.parametrize(
@@ -99,10 +107,13 @@ def test_a_picture_s_masks_are_those_of_one_box_at_a_time(tmp_path, monkeypatch)
     low = random.integers(0, 25, (40, 2))
     boxes = np.concatenate([low, low + random.integers(1, 15, (40, 2))], axis=1)
     opened = []
-    monkeypatch.setattr("inference.segment.Pairs", lambda make: opened.append(make) or Pairs(make))
+    monkeypatch.setattr(
+        "inference.segment.compile_graph",
+        lambda *asked: opened.append(asked[2].at_once) or compile_graph(*asked),
+    )
     found = [
         Segmenter(read_bundle(Path(folder)), EngineSettings(threads=n)).segment(picture, boxes)
         for n in (1, 2)
     ]
-    assert len(opened) == 1 and found[0].max() > 1
+    assert opened.count(2) == 1 and found[0].max() > 1
     assert np.array_equal(*found)

@@ -12,7 +12,7 @@ from inference.decoder import Embedding
 from inference.errors import CaseError
 from inference.postprocess import Mask
 from inference.region_decoder import region_picture
-from inference.rules import RegionRule
+from inference.rules import RegionRule, TightRule
 from inference.segment import Segmenter
 from tests.inference.builders import FakeEngine, bundle_of, spec_of
 
@@ -66,6 +66,15 @@ def test_boxes_are_painted_in_their_order(bright, data):
         window = expected[y0 : y1 + 1, x0 : x1 + 1]
         window[image[y0 : y1 + 1, x0 : x1 + 1] > 128] = label
     assert np.array_equal(bright().segment(image.astype(np.uint8), boxes), expected)
+
+
+def test_a_smaller_box_keeps_its_pixels_though_a_larger_one_follows(bright):
+    image = picture_with((0, 0, 15, 15))
+    boxes = [[4, 5, 9, 7], [2, 2, 12, 12]]
+    found = bright(overlap="smaller-box").segment(image, boxes)
+    outer_first = bright().segment(image, boxes[::-1])
+    assert np.array_equal(found, np.choose(outer_first, [0, 2, 1]))
+    assert (found[5:8, 4:10] == 1).all() and (found == 2).sum() == 11 * 11 - 6 * 3
 
 
 def test_a_picture_is_encoded_once_whatever_the_number_of_boxes(bright, fake_engine):
@@ -168,6 +177,76 @@ def test_the_prior_is_the_fourth_channel():
     crop = region_picture(picture_with(), (0, 0, 8, 8), prior, 8)
     assert np.array_equal(np.argwhere(crop[3]), [(y, x) for y in (1, 2) for x in (2, 3, 4)])
     assert (crop[:3] == 10).all()
+
+
+# --- boxes that are known to be tight -----------------------------------------------------------
+
+TIGHT = TightRule(told="judged", gap=0.1, threshold=0.0)
+
+
+def contexts(engine):
+    return [row for asked in engine.questions for row in asked["context"].tolist()]
+
+
+def test_a_box_whose_answer_comes_close_to_every_side_is_asked_about_again_and_told(
+    bright, fake_engine
+):
+    fits = [4, 4, 11, 11]
+    bright(region=REGION, tight=TIGHT).segment(picture_with((4, 4, 11, 11)), [fits])
+    assert contexts(fake_engine) == [[0, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("shown", [(6, 4, 11, 11), (4, 6, 11, 11), (4, 4, 9, 11), (4, 4, 11, 9)])
+def test_a_gap_at_any_one_side_means_that_the_box_is_loose(bright, fake_engine, shown):
+    bright(region=REGION, tight=TIGHT).segment(picture_with(shown), [[4, 4, 11, 11]])
+    assert contexts(fake_engine) == [[0, 0]]
+
+
+def test_an_empty_answer_is_no_tight_one(bright, fake_engine):
+    labels = bright(region=REGION, tight=TIGHT).segment(picture_with(), [[4, 4, 11, 11]])
+    assert contexts(fake_engine) == [[0, 0]] and not labels.any()
+
+
+def test_boxes_may_always_be_told_to_be_tight(bright, fake_engine):
+    always = TightRule(told="always")
+    bright(region=REGION, tight=always).segment(picture_with(), [[4, 4, 11, 11], [0, 0, 3, 3]])
+    assert contexts(fake_engine) == [[0, 1], [0, 1]]
+
+
+def test_of_a_batch_only_the_tight_boxes_get_the_second_answer(fake_engine, monkeypatch):
+    # told, this decoder marks nothing
+    honest = fake_engine.decode
+    monkeypatch.setattr(
+        fake_engine,
+        "decode",
+        lambda inputs: honest(inputs) - 500 * inputs["context"][:, 1, None, None],
+    )
+    segmenter = Segmenter(bundle_of(spec_of(region=REGION, tight=TIGHT, boxes_at_once=3)))
+    image = picture_with((0, 0, 15, 15), (20, 20, 27, 27), shape=(32, 32))
+    labels = segmenter.segment(image, [[0, 0, 15, 15], [16, 16, 31, 31]])
+    assert not labels[:16, :16].any() and (labels[20:28, 20:28] == 2).all()
+    assert contexts(fake_engine) == [[0, 0]] * 3 + [[0, 1], [0, 0], [0, 0]]
+
+
+def test_tight_boxes_have_a_threshold_of_their_own(bright):
+    # the logit one pixel inside a side is 0.5, deeper inside more
+    rule = TightRule(told="always", threshold=1.0)
+    labels = bright(region=REGION, tight=rule).segment(
+        picture_with((0, 0, 15, 15)), [[4, 4, 11, 11]]
+    )
+    assert np.array_equal(np.argwhere(labels)[[0, -1]], [[5, 5], [10, 10]])
+
+
+def test_the_ellipse_counts_for_tight_boxes_only_where_the_model_knows_them(bright):
+    box, whole = [[8, 8, 23, 23]], (32, 32)
+    image, loose = (
+        picture_with((8, 8, 23, 23), shape=whole),
+        picture_with((12, 12, 19, 19), shape=whole),
+    )
+    rounded = bright(region=REGION, tight=TIGHT, ellipse_prior=1000.0)
+    assert 64 < rounded.segment(image, box).sum() < 256  # corners are cut
+    assert rounded.segment(loose, box).sum() == 64
+    assert bright(region=REGION, ellipse_prior=1000.0).segment(loose, box).sum() > 64
 
 
 # --- an embedding that is kept ------------------------------------------------------------------

@@ -224,6 +224,15 @@ def test_any_boxes_are_painted_in_their_order_with_any_cache(bright, boxes, seed
     assert np.array_equal(walk.run(), painted(volume, boxes))
 
 
+def test_a_smaller_box_keeps_its_voxels_though_a_larger_one_follows(bright):
+    volume = tube(0, 8, 2, 2, 13, 13)
+    boxes = [[5, 5, 3, 8, 8, 5], [2, 2, 0, 13, 13, 8]]
+    found = bright(overlap="smaller-box").segment_volume(volume, boxes)
+    outer_first = painted(volume, boxes[::-1])
+    assert np.array_equal(found, np.choose(outer_first, [0, 2, 1]))
+    assert (bright().segment_volume(volume, boxes) != 1).all()
+
+
 def test_a_full_cache_costs_time_and_changes_nothing(bright, fake_engine, caplog):
     volume = tube(0, 8, 4, 5, 9, 10)
     model = bright().model()

@@ -14,7 +14,7 @@ NEEDS_TORCH = {
     f"test_{name}.py"
     for name in (
         *("model", "samples", "losses", "finetune", "distill", "experts", "export", "precision"),
-        "main",
+        *("main", "volume_model", "volume_samples", "finetune_volumes"),
     )
 }
 """Files of tests that import it inside their tests, so that they can be collected without it."""
@@ -65,6 +65,9 @@ def store(tmp_path: Path) -> Path:
 
 TINY = {"input_size": 64, "region_size": 32}
 """Sizes of a network that takes milliseconds."""
+
+TINY_VOLUMES = {"grid": (8, 16, 16), "stem": 8, "widths": (8, 12, 16)}
+"""The same in three dimensions."""
 
 
 @pytest.fixture(scope="session")

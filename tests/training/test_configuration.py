@@ -16,9 +16,13 @@ KINDS = {
     "distill": recipe.DistillConfig,
     "finetune": recipe.FinetuneConfig,
     "finetune_restart": recipe.FinetuneConfig,
+    "finetune_known_tight": recipe.FinetuneConfig,
+    "unfold": recipe.UnfoldConfig,
+    "finetune_volumes": recipe.VolumesConfig,
     "experts": recipe.ExpertsConfig,
     "mix": recipe.MixConfig,
     "export": recipe.ExportConfig,
+    "export_volumes": recipe.VolumeExportConfig,
     "quantise": recipe.QuantiseConfig,
     "validate": recipe.ValidateConfig,
     "card": recipe.CardConfig,
@@ -42,7 +46,11 @@ def test_a_file_says_every_value_of_its_step(name, tmp_path):
     assert body == config_text(found)
 
 
-@pytest.mark.parametrize("name", sorted(set(KINDS) - {"finetune_restart", "validate"}))
+OF_ONE_RUN = {*("finetune_restart", "finetune_known_tight", "unfold", "validate")}
+"""Files that are not their step's defaults."""
+
+
+@pytest.mark.parametrize("name", sorted(set(KINDS) - OF_ONE_RUN))
 def test_the_files_are_the_defaults(name):
     assert read_config(KINDS[name], CONFIGS / f"{name}.toml") == KINDS[name]()
 
@@ -53,6 +61,12 @@ def test_the_restart_is_the_first_run_on_a_fresh_schedule_at_half_the_rates():
     )
     changed = {"steps": 1900, "encoder_rate": 1.5e-4, "decoder_rate": 1e-3, "warmup_steps": 100}
     assert second == replace(first, **changed, seed=5, checkpoint_every=100)
+
+
+def test_what_is_unfolded_is_what_the_run_goes_on_from():
+    start = read_config(recipe.UnfoldConfig, CONFIGS / "unfold.toml").start
+    run = read_config(recipe.FinetuneConfig, CONFIGS / "finetune_known_tight.toml")
+    assert start == run
 
 
 def test_what_was_written_is_read_back_the_same(tmp_path):

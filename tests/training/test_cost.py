@@ -5,6 +5,8 @@ import json
 import pytest
 
 from inference.bundle import DEFAULT_BUNDLE
+from inference.rules import VolumeRegionRule
+from tests.inference.builders import spec_of, write_bundle
 from training.cost import measure_cost, package_joules, summary, timed
 
 
@@ -36,3 +38,11 @@ def test_the_cost_of_a_bundle_says_how_it_was_measured(monkeypatch):
     assert found["encoder_ms"]["best"] > 0 and found["decoder_ms"]["median"] > 0
     assert found["joules_per_case"] == 2.0 and found["energy_by"].startswith("RAPL")
     assert json.loads(json.dumps(found)) == found
+
+
+def test_the_cost_of_whole_boxes_is_told_where_a_bundle_answers_them(tmp_path):
+    pytest.importorskip("openvino")
+    rule = VolumeRegionRule("volume.onnx", (4, 8, 8), 0.2, 0.2)
+    folder = write_bundle(tmp_path / "bundle", spec_of(volume_region=rule))
+    assert measure_cost(folder, repeats=1)["volume_ms"]["best"] > 0
+    assert "volume_ms" not in measure_cost(write_bundle(tmp_path / "plain"), repeats=1)

@@ -63,3 +63,19 @@ def test_the_expected_iou_is_compared_with_the_masks(square):
     assert float(iou_loss(torch.tensor([1.0, 0.0]), logits, square)) == pytest.approx(0.25)
     empty = square * 0
     assert float(iou_loss(torch.ones(2), empty - 1, empty)) == 0  # two empty masks agree
+
+
+def test_a_volume_counts_inside_the_box_alone_by_hand():
+    import torch
+
+    from training.losses import volume_loss
+
+    target, inside = torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
+    target[:, :, 1:3, 1:3], inside[:, :, :3, :3] = 1, 1
+    undecided = torch.zeros_like(target)
+    # p = 1/2 in 18 cells, 8 of them the object: Dice 1 - (2 * 8/2 + 1) / (18/4 + 8 + 1)
+    expected = math.log(2) + 1 - 9 / 13.5
+    assert float(volume_loss(undecided, target, inside)) == pytest.approx(expected)
+    elsewhere = undecided + 30 * (1 - inside)
+    assert float(volume_loss(elsewhere, target, inside)) == pytest.approx(expected)
+    assert float(volume_loss((target * 2 - 1) * 30, target, inside)) < 1e-4

@@ -70,6 +70,14 @@ def test_the_inscribed_ellipsoid_of_a_cube_is_a_ball():
     assert labels.mean() == pytest.approx(np.pi / 6, abs=0.005)
 
 
+def test_a_smaller_ellipse_lies_over_a_larger_one_though_it_comes_first():
+    inner, outer = [40.0, 40, 59, 59], [0.0, 0, 99, 99]
+    found = ellipse_labels(np.array([inner, outer]), (100, 100))
+    turned = ellipse_labels(np.array([outer, inner]), (100, 100))
+    assert np.array_equal(found, np.choose(turned, [0, 2, 1]))
+    assert found[50, 50] == 1
+
+
 def test_a_perfect_answer_scores_one_and_the_ellipse_less(store):
     case = read_store(store, "test")[0]
     oracle = Oracle(np.asarray(case.gts))

@@ -1,0 +1,151 @@
+"""A run of the network that answers whole boxes, and its way into a bundle."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import inference
+from inference.bundle import read_bundle
+from tests.training.conftest import TINY_VOLUMES
+from training.errors import CheckpointError
+from training.recipe import DeviceConfig, VolumeExportConfig, VolumeModelConfig, VolumesConfig
+
+SHORT = VolumesConfig(
+    steps=4,
+    images_per_step=2,
+    warmup_steps=2,
+    log_every=2,
+    checkpoint_every=2,
+    model=VolumeModelConfig(**TINY_VOLUMES),
+    device=DeviceConfig(device="cpu", threads=1, workers=0),
+)
+
+
+def run(store, folder, config=SHORT, **options):
+    import torch
+
+    from training.finetune_volumes import finetune_volumes
+
+    return torch.load(finetune_volumes(store, folder, config, **options), weights_only=True)
+
+
+def same(first, second, part):
+    import torch
+
+    return all(torch.equal(v, second[part][k]) for k, v in first[part].items())
+
+
+@pytest.fixture(scope="module")
+def whole(full_store, tmp_path_factory):
+    """A run without interruption, and its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    return run(full_store, folder), folder
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_weights(
+    whole, full_store, tmp_path, monkeypatch
+):
+    from training.optimisation import Run
+
+    advance = Run.advance
+
+    def cut(self, spread, batch, number):
+        if number == 3:
+            raise KeyboardInterrupt
+        return advance(self, spread, batch, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "advance", cut)
+        with pytest.raises(KeyboardInterrupt):
+            run(full_store, tmp_path)
+    gone_on = run(full_store, tmp_path)
+    assert same(whole[0], gone_on, "model") and same(whole[0], gone_on, "average")
+
+
+def test_it_learns_what_is_bright(full_store, tmp_path):
+    config = replace(SHORT, steps=40, images_per_step=4, warmup_steps=5, log_every=10, rate=5e-3)
+    run(full_store, tmp_path, config)
+    losses = [
+        json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()
+    ]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_mixed_precision_trains(full_store, tmp_path):
+    config = replace(SHORT, device=replace(SHORT.device, precision="bf16"))
+    state = run(full_store, tmp_path, config)
+    assert all(v.isfinite().all() for v in state["average"].values())
+
+
+def test_a_run_may_begin_with_another_s_weights_but_not_with_another_network_s(
+    whole, full_store, tmp_path
+):
+    last = whole[1] / "last.pt"
+    fresh, begun = (
+        run(full_store, tmp_path / name, replace(SHORT, steps=1), start_from=start)
+        for name, start in (("fresh", None), ("begun", last))
+    )
+    assert not same(fresh, begun, "model")
+    other = replace(SHORT, model=replace(SHORT.model, stem=4))
+    with pytest.raises(CheckpointError, match="expected this network"):
+        run(full_store, tmp_path / "b", other, start_from=last)
+
+
+@pytest.fixture(scope="module")
+def exported(whole, tmp_path_factory):
+    """The shipped bundle with the run's network beside its graphs."""
+    pytest.importorskip("onnx")
+    from training.export_volumes import export_volumes
+
+    folder = tmp_path_factory.mktemp("exported") / "bundle"
+    export_volumes(
+        whole[1], inference.bundle.DEFAULT_BUNDLE, folder, VolumeExportConfig(threshold=-0.25)
+    )
+    return folder
+
+
+def test_every_model_of_the_bundle_then_answers_volumes_by_the_network(exported):
+    bundle, before = read_bundle(exported), read_bundle(inference.bundle.DEFAULT_BUNDLE)
+    bundle.verify()
+    assert set(bundle.sha256) == {*before.sha256, "volume.onnx"}
+    for name, spec in bundle.models.items():
+        assert spec.volume_region is not None
+        assert (spec.volume_region.grid, spec.volume_region.threshold) == ((8, 16, 16), -0.25)
+        assert replace(spec, volume_region=None) == before.models[name]
+    record = json.loads((exported / "bundle.json").read_text())["volume_training"]
+    assert record["steps_done"] == 4 and record["config"]["model"]["stem"] == 8
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_the_graph_gives_torchs_numbers(exported, whole, engine):
+    import torch
+
+    from training.export_volumes import random_region
+    from training.finetune_volumes import volume_rule
+    from training.volume_model import VolumeNetwork
+
+    network = VolumeNetwork(SHORT.model).eval()
+    network.load_state_dict(whole[0]["average"])
+    asked = random_region(volume_rule(SHORT.model))
+    with torch.no_grad():
+        expected = network(**asked).numpy()
+    graph = inference.load(exported, engine, threads=1).model(is_volume=True).volume_graph
+    found = graph.run({k: v.numpy() for k, v in asked.items()})[0]
+    np.testing.assert_allclose(found, expected, atol=5e-3 * np.abs(expected).max())  # halves
+
+
+def test_a_volume_is_answered(exported):
+    volume = np.full((9, 40, 40), 30, np.uint8)
+    volume[2:7, 10:30, 12:28] = 200
+    labels = inference.load(exported, threads=1).segment_volume(volume, [[12, 10, 2, 27, 29, 6]])
+    assert labels.shape == volume.shape and not labels[:2].any() and not labels[7:].any()
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    from training.export_volumes import export_volumes
+
+    (tmp_path / "last.pt").touch()
+    with pytest.raises(CheckpointError, match="expected a run's folder with config.toml"):
+        export_volumes(tmp_path, inference.bundle.DEFAULT_BUNDLE, tmp_path / "out")

@@ -1,0 +1,148 @@
+"""A bundle back into a checkpoint: the network computes what the bundle computes, and can train."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.training.conftest import TINY
+from training.errors import CheckpointError
+from training.recipe import ExportConfig, FinetuneConfig, ModelConfig, UnfoldConfig
+
+NETWORK = ModelConfig(**TINY)
+CONFIG = UnfoldConfig(
+    batches=2, start=FinetuneConfig(model=NETWORK, images_per_step=2, regions_per_image=2)
+)
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """A bundle of a small network with random weights, batch norms too, and that network."""
+    from training.export import write_bundle
+    from training.model import PromptedSegmenter
+
+    torch.manual_seed(8)
+    model = PromptedSegmenter(NETWORK)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-1, 1)
+            module.running_var.uniform_(0.5, 2)
+            module.weight.data.uniform_(0.5, 2)
+            module.bias.data.uniform_(-1, 1)
+    folder = tmp_path_factory.mktemp("bundle")
+    stored = write_bundle(model.state_dict(), NETWORK, folder, ExportConfig())
+    return folder, stored
+
+
+def answers(model):
+    from training.export import random_inputs
+
+    inputs = random_inputs(model)
+    with torch.no_grad():
+        embedding = model.encoder(inputs.pop("image"))
+        return embedding, model.decoder(embedding, **inputs)
+
+
+def unfolded(bundle, store, run, config=CONFIG):
+    from training.checkpoint import averaged_weights
+    from training.model import PromptedSegmenter
+    from training.unfold import unfold
+
+    weights = averaged_weights(unfold(bundle, store, run, config))
+    model = PromptedSegmenter(config.start.model)
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def test_the_checkpoint_computes_what_the_bundle_computes(bundle, full_store, tmp_path):
+    found, expected = answers(unfolded(bundle[0], full_store, tmp_path)), answers(bundle[1])
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
+
+
+def test_batch_norms_know_what_they_see(bundle, full_store, tmp_path):
+    # on the samples that it was measured on, the network in training mode, which goes by the
+    # batch's own statistics, answers as in use
+    from training.finetune import region_of
+    from training.samples import SampleSet, batches
+    from training.store import read_store
+
+    config = replace(CONFIG, batches=1)
+    model = unfolded(bundle[0], full_store, tmp_path, config)
+    start = config.start
+    samples = SampleSet(
+        read_store(full_store, "train"), NETWORK.input_size, region_of(NETWORK),
+        start.regions_per_image, start.seed, start.samples,
+    )  # fmt: skip
+    batch = next(batches(samples, range(1), start.images_per_step, 0))
+    with torch.no_grad():
+        used = model(batch)[0]
+        trained = model.train()(batch)[0]
+    torch.testing.assert_close(trained, used, rtol=0.02, atol=0.02 * float(used.abs().max()))
+
+
+def test_filters_before_a_batch_norm_have_one_length(bundle, full_store, tmp_path):
+    from training.unfold import normed
+
+    model = unfolded(bundle[0], full_store, tmp_path)
+    lengths = [c.weight.flatten(1).norm(dim=1) for _, c, _ in normed(model)]
+    assert len(lengths) == 29
+    for found in lengths:
+        torch.testing.assert_close(found, torch.full_like(found, 1.5))
+
+
+def test_the_region_may_be_larger(bundle, full_store, tmp_path):
+    network = replace(NETWORK, region_size=2 * NETWORK.region_size)
+    config = replace(CONFIG, start=replace(CONFIG.start, model=network))
+    logits = answers(unfolded(bundle[0], full_store, tmp_path, config))[1]
+    assert logits.shape[1:] == (64, 64)
+
+
+def test_training_goes_on_from_it(bundle, full_store, tmp_path):
+    from training.finetune import finetune
+    from training.unfold import unfold
+
+    start = unfold(bundle[0], full_store, tmp_path / "start", CONFIG)
+    config = replace(CONFIG.start, steps=1, warmup_steps=0)
+    assert finetune(full_store, tmp_path / "run", config, start_from=start).exists()
+
+
+def test_an_unknown_model_is_refused_with_the_known_ones(bundle, full_store, tmp_path):
+    with pytest.raises(CheckpointError, match=r"expected one of the models .*general.*'mine'"):
+        unfolded(bundle[0], full_store, tmp_path, replace(CONFIG, name="mine"))
+
+
+def test_another_network_is_refused_by_the_first_weight_that_differs(bundle, full_store, tmp_path):
+    network = replace(NETWORK, embedding_channels=32)
+    config = replace(CONFIG, start=replace(CONFIG.start, model=network))
+    with pytest.raises(CheckpointError, match=r"encoder: expected laterals.0.weight .*\(32, 24"):
+        unfolded(bundle[0], full_store, tmp_path, config)
+
+
+def test_weights_that_the_network_lacks_are_refused(bundle, full_store, tmp_path):
+    from training.unfold import load_folded, stored_weights
+
+    stored = stored_weights(bundle[0], "general")
+    stored["decoder"]["extra.weight"] = np.zeros(3, np.float32)
+    from training.model import PromptedSegmenter
+
+    with pytest.raises(CheckpointError, match="found extra.weight"):
+        load_folded(PromptedSegmenter(NETWORK), stored, bundle[0])
+
+
+def test_openvino_graphs_are_refused(bundle, tmp_path):
+    from training.unfold import stored_weights
+
+    content = json.loads((bundle[0] / "bundle.json").read_text())
+    for spec in content["models"].values():
+        spec["encoder"] = "encoder.xml"
+    content["files"]["encoder.xml"] = content["files"]["encoder.onnx"]
+    for name in ("encoder.xml", "decoder.onnx"):
+        (tmp_path / name).touch()
+    (tmp_path / "bundle.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"encoder.xml: expected an ONNX graph"):
+        stored_weights(tmp_path, "general")

@@ -1,0 +1,115 @@
+"""The network that answers whole boxes of volumes into a bundle that has an encoder and a decoder
+already."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inference.rules import VolumeRegionRule
+from training.bundle_record import graph_digests, replace_folder, write_json
+from training.checkpoint import best_checkpoint, load_state
+from training.configuration import as_values, read_config
+from training.errors import CheckpointError
+from training.export import export_graph
+from training.finetune_volumes import volume_rule
+from training.half_weights import fold_batch_norms, round_to_half
+from training.recipe import (
+    ExportConfig,
+    VolumeExportConfig,
+    VolumeModelConfig,
+    VolumesConfig,
+)
+from training.run_log import read_lines, run_seconds
+from training.volume_model import VolumeNetwork
+
+
+def export_volumes(
+    run_dir: Path,
+    bundle: Path,
+    folder: Path,
+    config: VolumeExportConfig | None = None,
+    checkpoint: Path | None = None,
+) -> None:
+    """Write ``bundle`` with the averaged weights of a run beside its graphs, in place of what is at
+    ``folder``; every model of it then answers volumes by them.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or it is not of the run's network.
+        RuntimeError: the exported graph does not give torch's numbers.
+    """
+    config = config or VolumeExportConfig()
+    path, run = checkpoint or best_checkpoint(run_dir), run_config(run_dir)
+    state = load_state(path)
+    rule = replace(volume_rule(run.model), threshold=config.threshold, mirrored=config.mirrored)
+    content: dict[str, Any] = json.loads((bundle / "bundle.json").read_text())
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(bundle, partial)
+    try:
+        write_volume_graph(state["average"], run.model, partial / rule.graph, rule, config)
+    except RuntimeError as error:
+        if "state_dict" not in str(error):
+            raise
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"{path}: expected this network's weights, found: {reason}") from None
+    for spec in content["models"].values():
+        spec["volume_region"] = {**asdict(rule), "grid": list(rule.grid)}
+    content["schema"], content["files"] = 2, graph_digests(partial)
+    content["volume_training"] = {
+        "config": as_values(run),
+        "seconds": round(run_seconds(read_lines(run_dir / "log.jsonl"))),
+        "checkpoint": path.name,
+        "steps_done": state.get("step"),
+        "torch": torch.__version__,
+    }
+    write_json(content, partial / "bundle.json")
+    replace_folder(partial, folder)
+
+
+def run_config(run_dir: Path) -> VolumesConfig:
+    """The configuration of a run.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = run_dir / "config.toml"
+    if not path.exists():
+        raise CheckpointError(f"{run_dir}: expected a run's folder with config.toml, found none")
+    return read_config(VolumesConfig, path)
+
+
+def write_volume_graph(
+    weights: Mapping[str, Tensor],
+    model: VolumeModelConfig,
+    path: Path,
+    rule: VolumeRegionRule,
+    config: VolumeExportConfig,
+) -> VolumeNetwork:
+    """The graph of averaged weights, compared with torch; returns torch's network with the weights
+    that are stored."""
+    network = VolumeNetwork(model)
+    network.load_state_dict(dict(weights))
+    network.eval()
+    fold_batch_norms(network)
+    if config.weights == "f16":
+        round_to_half(network)
+    settings = ExportConfig(weights=config.weights, tolerance=config.tolerance, opset=config.opset)
+    export_graph(network, random_region(rule), path, ["logits"], (), settings)
+    return network
+
+
+def random_region(rule: VolumeRegionRule) -> dict[str, Tensor]:
+    """One region, always the same."""
+    dice = torch.Generator().manual_seed(0)
+    z, y, x = rule.grid
+    crops = torch.rand(1, 2, z, y, x, generator=dice) * 2 - 1
+    crops[:, 1] = 1
+    place = torch.rand(1, 6, z, y // 2, x // 2, generator=dice) * 2.8 - 1.4
+    place[:, 3:] = place[:, :3] ** 2
+    return {"crops": crops, "place": place}
