@@ -7,17 +7,14 @@ model's) and from flags, which win.
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from training import recipe
 from training.configuration import add_flags, given_flags, read_config
 from training.errors import TrainingError
-
-if TYPE_CHECKING:
-    from training.experts import Verdict
 
 Flag = tuple[str, bool, str]
 """A path: its name, whether it must be given, what it is."""
@@ -119,21 +116,9 @@ def experts(args: argparse.Namespace, config: recipe.ExpertsConfig) -> None:
     from training.experts import train_experts
 
     run, bundle, out = args.general_run, args.bundle, args.out
-    print_verdicts(train_experts(args.store, run, bundle, args.run, out, config))
-
-
-def print_verdicts(verdicts: Iterable["Verdict"]) -> None:
-    """A line for each modality that was judged."""
-    for verdict in verdicts:
+    for verdict in train_experts(args.store, run, bundle, args.run, out, config):
         kept = "kept" if verdict.kept else "refused"
         print(f"{verdict.group}, {verdict.modality}: {kept} ({verdict.reason})")
-
-
-def adopt(args: argparse.Namespace, config: recipe.AdoptConfig) -> None:
-    """Judge a model of another bundle, take it over, print the verdicts."""
-    from training.adopt import adopt
-
-    print_verdicts(adopt(args.bundle, args.other, args.store, args.out, config))
 
 
 def mix(args: argparse.Namespace, config: recipe.MixConfig) -> None:
@@ -293,12 +278,6 @@ STEPS: dict[str, Step] = {
         (STORE, ("general-run", True, "run of the general model"), BUNDLE, RUN, OUT),
         recipe.ExpertsConfig,
         experts,
-    ),
-    "adopt": Step(
-        "a model of another bundle for the modalities in which it wins on validation",
-        (STORE, BUNDLE, ("other", True, "bundle of the model to take over"), OUT),
-        recipe.AdoptConfig,
-        adopt,
     ),
     "mix": Step(
         "the average of two runs' weights",

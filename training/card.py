@@ -203,10 +203,10 @@ def cost_section(content: dict[str, Any]) -> list[str]:
     joules = cost["joules_per_case"]
     energy = cost["energy_by"] if joules is None else f"{joules} J a case ({cost['energy_by']})"
     rows = [[part, f"{cost[f'{part}_ms']['median']}", f"{cost[f'{part}_ms']['best']}"]
-            for part in ("encoder", "decoder")]  # fmt: skip
+            for part in ("encoder", "decoder", "volume") if f"{part}_ms" in cost]  # fmt: skip
     return [
         "## Speed and energy",
-        f"Graphs alone, one picture and one box, {cost['engine']} {cost['precision']}, "
+        f"Graphs alone, one run, {cost['engine']} {cost['precision']}, "
         f"{cost['threads']} threads, {cost['processor']} (`python -m training cost --bundle "
         "inference/bundle`); whole cases: `benchmarks/case_cost.py`.",
         markdown_table(["graph", "median ms", "best ms"], "-rr", rows),

@@ -60,6 +60,10 @@ def export_volumes(
         raise CheckpointError(f"{path}: expected this network's weights, found: {reason}") from None
     for spec in content["models"].values():
         spec["volume_region"] = {**asdict(rule), "grid": list(rule.grid)}
+        spec["overlap"] = config.overlap
+    for measured in ("accuracy", "cost", "precision_costs"):
+        content.pop(measured, None)  # without the network
+    content["version"] = config.version
     content["schema"], content["files"] = 2, graph_digests(partial)
     content["volume_training"] = {
         "config": as_values(run),

@@ -233,18 +233,6 @@ class UnfoldConfig:
 
 
 @dataclass(frozen=True)
-class AdoptConfig:
-    """A model of another bundle, for the modalities in which it wins."""
-
-    name: str = "x-ray"
-    """Of the other bundle's model."""
-    modalities: tuple[str, ...] = ("X-Ray", "Mammography")
-    least_gain: float = 0.005
-    least_groups: int = 5
-    """As in ``experts``."""
-
-
-@dataclass(frozen=True)
 class MixConfig:
     """Average of two runs' weights."""
 
@@ -260,21 +248,22 @@ class ExportConfig:
     version: str = "0.4.0"
     warm_start: str = "MobileNetV2 of DeepLab v3, PASCAL VOC (Google Coral, Apache-2.0)"
     """What the run started from, in words for the card."""
-    threshold_2d: float = -0.3
+    threshold_2d: float = -0.6
     threshold_3d: float = 0.0
     """Chosen on validation, with ``volume.box``: docs/model_card.md has the table."""
     ellipse_priors: Mapping[str, float] = field(
-        default_factory=lambda: {"Dermoscopy": 5.0, "Fundus": 20.0, "PET": 8.0}
+        default_factory=lambda: {"Dermoscopy": 5.0, "Fundus": 20.0, "PET": 20.0}
     )
     """Weight of the geometric prior by modality, where validation gains by it: the weight with the
     best DSC where that is surely above the inscribed ellipse (paired t above 2), else the one with
     the largest paired t.  docs/model_card.md has the table."""
     overlap: Literal["later-box", "smaller-box"] = "smaller-box"
     """As :class:`inference.bundle.ModelSpec` has it; docs/model_card.md says what it gave."""
-    tight: Literal["never", "judged", "always"] = "judged"
+    tight: Literal["never", "judged", "always"] = "never"
     tight_gap: float = 0.15
     tight_threshold: float = -0.4
-    """:class:`inference.rules.TightRule`; ``never``: the decoder is not told."""
+    """:class:`inference.rules.TightRule`, for runs with ``samples.known_tight``; ``never``: the
+    decoder is not told."""
     volume_views: Literal["with-prior", "both"] = "both"
     ellipsoid_prior: float = 1.0
     """``volume.views`` and ``volume.ellipsoid_prior`` of the bundle, chosen on validation."""
@@ -295,6 +284,9 @@ class ExportConfig:
 class VolumeExportConfig:
     """A bundle's settings of the network that answers whole boxes of volumes."""
 
+    version: str = "0.4.0"
+    overlap: Literal["later-box", "smaller-box"] = "smaller-box"
+    """Of every model, as in ``export``."""
     threshold: float = -0.5
     mirrored: bool = True
     """``volume_region`` of the bundle, chosen on validation."""

@@ -20,7 +20,6 @@ KINDS = {
     "unfold": recipe.UnfoldConfig,
     "finetune_volumes": recipe.VolumesConfig,
     "experts": recipe.ExpertsConfig,
-    "adopt": recipe.AdoptConfig,
     "mix": recipe.MixConfig,
     "export": recipe.ExportConfig,
     "export_volumes": recipe.VolumeExportConfig,
