@@ -25,9 +25,8 @@ neither changed weights nor another graph under this one's name.  A page of its 
 graph's weights keep their alignment where the file is mapped."""
 
 
-def compiler_settings(precision: str, threads: int, at_once: int = 1) -> dict[str, str]:
-    """Properties of OpenVINO's processor device; ``threads`` 0: as many as may be used;
-    ``at_once``: runs of a graph at the same time, which share the threads.
+def compiler_settings(precision: str, threads: int) -> dict[str, str]:
+    """Properties of OpenVINO's processor device; ``threads`` 0: as many as may be used.
 
     Threads are not pinned: each graph would be to the same cores, so that a graph that is opened or
     run beside another, or a second container, waits while other cores stand still.
@@ -35,7 +34,7 @@ def compiler_settings(precision: str, threads: int, at_once: int = 1) -> dict[st
     return {
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": str(at_once),
+        "NUM_STREAMS": "1",
         "ENABLE_CPU_PINNING": "NO",
         "INFERENCE_NUM_THREADS": str(threads or available_threads()),
     }

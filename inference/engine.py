@@ -30,9 +30,6 @@ class EngineSettings:
     """0: as many as the container or the process may use."""
     cache_dir: Path | None = None
     """Where compiled graphs are kept; None: nowhere."""
-    at_once: int = 1
-    """OpenVINO: runs of a graph at the same time, by as many threads of ours; each has its part of
-    the engine's threads."""
 
 
 class Graph(Protocol):

@@ -27,11 +27,10 @@ compiled graph is opened: a quarter of what that takes, and no run is faster for
 
 
 class OpenVinoGraph:
-    """A graph compiled in this process, by the Python package; run by at most as many threads at a
-    time as it was compiled for."""
+    """A graph compiled in this process, by the Python package."""
 
-    def __init__(self, compiled: Any, at_once: int = 1) -> None:
-        self._idle = [compiled.create_infer_request() for _ in range(at_once)]
+    def __init__(self, compiled: Any) -> None:
+        self._request = compiled.create_infer_request()
         self._names = [port.get_any_name() for port in compiled.inputs]
 
     def run(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
@@ -40,19 +39,15 @@ class OpenVinoGraph:
 
         arrays = map(np.ascontiguousarray, wanted_inputs(self._names, inputs))
         asked = dict(zip(self._names, arrays, strict=True))
-        request = self._idle.pop()
-        try:
-            found = request.infer(asked, share_inputs=True, share_outputs=True)
-            return tuple(np.array(found[i], dtype=np.float32) for i in range(len(found)))
-        finally:
-            self._idle.append(request)
+        found = self._request.infer(asked, share_inputs=True, share_outputs=True)
+        return tuple(np.array(found[i], dtype=np.float32) for i in range(len(found)))
 
 
 def compile_openvino(
     path: Path, digest: str, settings: EngineSettings, batch: int
 ) -> OpenVinoGraph | LibraryGraph:
     """Compile ``path`` (ONNX or OpenVINO IR), or load it compiled from the cache."""
-    config = compiler_settings(settings.precision, settings.threads, settings.at_once)
+    config = compiler_settings(settings.precision, settings.threads)
     key, blob = "", None
     if settings.cache_dir is not None:
         version = _version()
@@ -73,7 +68,7 @@ def compile_openvino(
         raise EngineError(f"{path}: openvino refuses the graph: {error}") from error
     if blob is not None:
         _store_blob(compiled, blob, key)
-    return OpenVinoGraph(compiled, settings.at_once)
+    return OpenVinoGraph(compiled)
 
 
 def _compile(core: Any, path: Path, batch: int, config: Mapping[str, str]) -> Any:

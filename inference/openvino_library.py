@@ -69,13 +69,12 @@ _RELEASES = (
 
 
 class LibraryGraph:
-    """A compiled graph; run by at most as many threads at a time as it was opened for."""
+    """A compiled graph."""
 
-    def __init__(self, library: Any, compiled: c_void_p, content: Any, at_once: int) -> None:
+    def __init__(self, library: Any, compiled: c_void_p, content: Any) -> None:
         self._library, self._compiled = library, compiled
         self._content = content  # the weights stay where they are
-        create = library.ov_compiled_model_create_infer_request
-        self._idle = [_made(create, compiled) for _ in range(at_once)]
+        self._request = _made(library.ov_compiled_model_create_infer_request, compiled)
         self._names = _input_names(library, compiled)
         count = c_size_t()
         _check(library.ov_compiled_model_outputs_size(compiled, byref(count)))
@@ -85,25 +84,24 @@ class LibraryGraph:
         """Run once; the outputs are copied out of the engine's buffers."""
         from inference.engine import wanted_inputs  # here: this module is imported before that one
 
-        library, held, request = self._library, [], self._idle.pop()
+        library, held = self._library, []
         try:
             for name, given in zip(self._names, wanted_inputs(self._names, inputs), strict=True):
                 array = given.astype("float32", order="C", copy=False)
                 tensor = _tensor(library, array)
                 held.append((tensor, array))
-                _check(library.ov_infer_request_set_tensor(request, name.encode(), tensor))
-            _check(library.ov_infer_request_infer(request))
-            return tuple(self._output(request, i) for i in range(self._outputs))
+                _check(library.ov_infer_request_set_tensor(self._request, name.encode(), tensor))
+            _check(library.ov_infer_request_infer(self._request))
         finally:
-            self._idle.append(request)
             for tensor, _ in held:
                 library.ov_tensor_free(tensor)
+        return tuple(self._output(i) for i in range(self._outputs))
 
-    def _output(self, request: c_void_p, index: int) -> Array:
+    def _output(self, index: int) -> Array:
         import numpy as np  # imported by whoever made the inputs
 
         library = self._library
-        tensor = _made(library.ov_infer_request_get_output_tensor_by_index, request, index)
+        tensor = _made(library.ov_infer_request_get_output_tensor_by_index, self._request, index)
         kind, shape, data = c_int(), _Shape(), c_void_p()
         try:
             _check(library.ov_tensor_get_element_type(tensor, byref(kind)))
@@ -119,8 +117,7 @@ class LibraryGraph:
             library.ov_tensor_free(tensor)
 
     def __del__(self) -> None:
-        for request in self._idle:
-            self._library.ov_infer_request_free(request)
+        self._library.ov_infer_request_free(self._request)
         self._library.ov_compiled_model_free(self._compiled)
 
 
@@ -138,7 +135,7 @@ def import_graph(content: Any, start: int, config: Mapping[str, str]) -> Library
     address = ctypes.addressof((ctypes.c_char * size).from_buffer(content, start))
     with signal_stack_kept():
         compiled = _made(library.ov_core_import_model, core, address, size, b"CPU")
-    return LibraryGraph(library, compiled, content, int(config.get("NUM_STREAMS", "1")))
+    return LibraryGraph(library, compiled, content)
 
 
 def open_device(config: Mapping[str, str]) -> None:

@@ -13,7 +13,6 @@ from inference.engine import EngineSettings, Graph, compile_graph
 from inference.errors import CaseError, EngineError
 from inference.loading import GraphLoader
 from inference.modality import UNKNOWN
-from inference.pairs import Pairs
 from inference.postprocess import Mask, as_label_type, paint, ranks_of
 from inference.preprocess import Frame, encoder_input
 from inference.profile import span
@@ -41,7 +40,6 @@ class Model:
         self._compiled = {} if compiled is None else compiled
         self._loader = loader
         self._asker = make_decoder(self.spec)
-        self.pairs = Pairs(self.spec, settings, self._decoder_for)
 
     @cached_property
     def encoder(self) -> Graph:
@@ -106,20 +104,14 @@ class Model:
 
     def answer(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
         """One mask a prompt, in picture pixels."""
-
-        def ask(decoder: Graph, asked: Sequence[Prompt]) -> list[Mask]:
-            with span("decode"):
-                return self._asker.answer(decoder, embedding, asked)
-
+        masks: list[Mask] = []
         step = self.spec.boxes_at_once
-        batches = [prompts[start : start + step] for start in range(0, len(prompts), step)]
-        if self.pairs.expect(len(prompts)):
-            return self.pairs.answer(ask, batches)
         decoder = self.decoder
-        return [mask for asked in batches for mask in ask(decoder, asked)]
-
-    def _decoder_for(self, settings: EngineSettings) -> Graph:
-        return compile_graph(self._bundle, self.spec.decoder, settings, self.spec.boxes_at_once)
+        for start in range(0, len(prompts), step):
+            with span("decode"):
+                asked = prompts[start : start + step]
+                masks += self._asker.answer(decoder, embedding, asked)
+        return masks
 
 
 class EmbeddedImage:
@@ -236,7 +228,6 @@ class Segmenter:
             return np.zeros(case.image.shape if case.is_volume else case.image.shape[:2], np.uint8)
         model = self.model(modality, case.is_volume)
         if not case.is_volume:
-            model.pairs.expect(len(case.boxes))
             return answer_image(model, model.embed(case.image), case.boxes)
         if model.spec.volume_region is not None:
             from inference.volume_region import answer_regions

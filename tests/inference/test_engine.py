@@ -63,7 +63,7 @@ def test_a_graph_gives_the_numbers_worked_out_by_hand(folder, engine, batch):
 
 def test_a_compiled_graph_has_no_kernel_made_anew_whenever_it_is_opened(folder):
     compiled = graph(folder, "decoder.onnx")
-    steps = compiled._idle[0].get_compiled_model().get_runtime_model().get_ops()
+    steps = compiled._request.get_compiled_model().get_runtime_model().get_ops()
     kinds = {step.get_rt_info()["layerType"].astype(str) for step in steps}
     assert "Eltwise" in kinds and "Subgraph" not in kinds
 
