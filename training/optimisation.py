@@ -150,8 +150,11 @@ class Run:
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimiser)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.scaler.step(self.optimiser)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        if self.scaler.is_enabled() or bool(norm.isfinite()):  # a scaler looks itself
+            self.scaler.step(self.optimiser)
+        else:
+            log.warning("step %d: the gradient is not finite, no weight is changed", step)
         self.scaler.update()
         decay = min(self.config.average_decay, (step + 1) / (step + 10))
         with torch.no_grad():
