@@ -12,7 +12,7 @@ import pytest
 
 import inference
 from inference import processor as processor_module
-from inference.blob import cache_key
+from inference.blob import cache_key, header
 from inference.bundle import read_bundle
 from inference.engine import EngineSettings, compile_graph
 from inference.errors import EngineError
@@ -294,6 +294,15 @@ DAMAGE = {
     "the header alone": lambda blob: blob.write_bytes(blob.read_bytes()[:60]),
     "another graph's": swap,
 }
+
+
+def test_a_cache_written_with_isal_is_good_without_it(monkeypatch):
+    pytest.importorskip("isal")
+    content = bytes(range(256)) * 40
+    monkeypatch.setattr("inference.blob._ACCELERATED_BYTES", 0)
+    written = header("0" * 16, content)
+    monkeypatch.setitem(sys.modules, "isal.isal_zlib", None)
+    assert header("0" * 16, content) == written != header("0" * 16, content[::-1])
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
