@@ -109,21 +109,28 @@ def as_label_type(labels: NDArray[np.unsignedinteger], kind: str) -> NDArray[np.
     return labels.astype(np.uint8) if kind == "uint8" else labels
 
 
-def ranks_of(boxes: NDArray[np.float64], overlap: str) -> NDArray[np.intp] | None:
-    """Rank of every label, the background's 0 first: a pixel in several masks gets the label of the
-    highest.  None where labels rank by their own numbers.
+def painting_order(boxes: NDArray[np.float64], overlap: str) -> list[int]:
+    """Numbers of boxes, from 0, in the order in which their masks are painted over each other.
 
     Args:
-        boxes: (N, 4) or (N, 6) inclusive boxes; the smaller area (volume) ranks higher, of equal
-            ones the later.
+        boxes: (N, 4) or (N, 6) inclusive boxes; the smaller area (volume) lies above, of equal ones
+            the later.
         overlap: as :class:`inference.bundle.ModelSpec` has it.
     """
     if overlap == "later-box" or len(boxes) < 2:
-        return None
+        return list(range(len(boxes)))
     n = boxes.shape[1] // 2
     sizes = np.prod(boxes[:, n:] - boxes[:, :n] + 1, axis=1)
+    return [int(i) for i in np.argsort(-sizes, kind="stable")]
+
+
+def ranks_of(boxes: NDArray[np.float64], overlap: str) -> NDArray[np.intp] | None:
+    """Rank of every label by :func:`painting_order`, the background's 0 first: a pixel in several
+    masks gets the label of the highest.  None where labels rank by their own numbers."""
+    if overlap == "later-box" or len(boxes) < 2:
+        return None
     ranks = np.zeros(len(boxes) + 1, np.intp)
-    ranks[1 + np.argsort(-sizes, kind="stable")] = np.arange(1, len(boxes) + 1)
+    ranks[1 + np.array(painting_order(boxes, overlap))] = np.arange(1, len(boxes) + 1)
     return ranks
 
 

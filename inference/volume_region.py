@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from inference.case import label_type
 from inference.engine import Graph
 from inference.errors import EngineError
-from inference.postprocess import as_label_type, ranks_of
+from inference.postprocess import as_label_type, painting_order
 from inference.profile import span
 from inference.progress import Progress
 from inference.resample import axis_weights
@@ -69,6 +69,12 @@ def sample_volume(
     return cells.reshape(len(of_z), len(of_y), len(of_x))
 
 
+def cells_inside(weights: Sequence[tuple[slice, NDArray[np.float32]]]) -> NDArray[np.float32]:
+    """(Z, Y, X): share of each cell of :func:`cell_weights` that lies inside the volume."""
+    z, y, x = (of.sum(1) for _, of in weights)
+    return np.asarray(z[:, None, None] * y[:, None] * x)
+
+
 def cell_places(region: Edges3, box: Edges3, grid: Sequence[int]) -> list[NDArray[np.float32]]:
     """For the axes z, y, x: where the centres of ``grid`` cells of a region lie in the box, whose
     faces are at -1 and 1."""
@@ -102,10 +108,9 @@ def region_inputs(
     """What the graph takes: ``crops`` (1, 2, Z, Y, X), the picture and which cells lie inside the
     volume, and ``place`` (1, 6, Z, Y/2, X/2)."""
     weights = cell_weights(region, volume.shape, grid)
-    z, y, x = (of.sum(1) for _, of in weights)
     crops = np.empty((1, 2, *grid), np.float32)
     crops[0, 0] = signed_greys(sample_volume(volume, weights))
-    crops[0, 1] = z[:, None, None] * y[:, None] * x
+    crops[0, 1] = cells_inside(weights)
     return {"crops": crops, "place": place_channels(region, box, grid)[None]}
 
 
@@ -153,10 +158,8 @@ def answer_regions(
     rule = model.spec.volume_region
     assert rule is not None
     labels = np.zeros(volume.shape, label_type(len(boxes)))
-    ranks = ranks_of(boxes, model.spec.overlap)
-    order = range(len(boxes)) if ranks is None else np.argsort(ranks[1:]).tolist()
     with Progress("boxes", len(boxes)) as progress:
-        for i in order:  # what lies above is drawn later
+        for i in painting_order(boxes, model.spec.overlap):
             x0, y0, z0, x1, y1, z1 = boxes[i].tolist()
             box = (x0, y0, z0, x1 + 1, y1 + 1, z1 + 1)
             region = volume_region(box, rule)

@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from training.devices import Place, place_of
 from training.errors import CheckpointError, ConfigError
 from training.losses import iou_loss, mask_loss
 from training.model import PromptedSegmenter
-from training.optimisation import Run, Weights
+from training.optimisation import Objective, Run, Weights
 from training.recipe import REGION, ExportConfig, FinetuneConfig, LossConfig, ModelConfig
 from training.samples import SampleSet, batches
 from training.store import StoredCase, read_store
@@ -29,32 +29,33 @@ def region_of(model: ModelConfig) -> Any:
     return replace(REGION, side=model.region_size)
 
 
-class MaskObjective(nn.Module):
-    """A network and its loss, so that one forward pass gives what is to be made small."""
+def sample_set(store_dir: Path, config: FinetuneConfig) -> SampleSet:
+    """The samples of a run."""
+    return SampleSet(
+        read_store(store_dir, "train"),
+        config.model.input_size,
+        region_of(config.model),
+        config.regions_per_image,
+        config.seed,
+        config.samples,
+    )
+
+
+class MaskObjective(Objective):
+    """The loss of a :class:`PromptedSegmenter`."""
 
     def __init__(self, segmenter: PromptedSegmenter, config: LossConfig) -> None:
-        super().__init__()
-        self.segmenter, self.config = segmenter, config
+        super().__init__(segmenter)
+        self.config = config
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Loss of a batch."""
-        logits, expected = self.segmenter(batch)
+        logits, expected = self.network(batch)
         logits = logits.float()
         loss = mask_loss(logits, batch["targets"], self.config, batch["boxes"])
         if expected is None:
             return loss
         return loss + self.config.iou_weight * iou_loss(expected.float(), logits, batch["targets"])
-
-    # Checkpoints hold the network alone: the objective has no weights of its own.
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """The network's."""
-        return self.segmenter.state_dict(*args, **kwargs)
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
-        """Into the network."""
-        return self.segmenter.load_state_dict(state_dict, strict, assign)
 
 
 class FinetuneTask:
@@ -80,14 +81,7 @@ class FinetuneTask:
     def batches(self, steps: range, place: Place) -> Iterator[dict[str, Tensor]]:
         """Samples of the training cases."""
         config = self.config
-        samples = SampleSet(
-            read_store(self.store_dir, "train"),
-            config.model.input_size,
-            region_of(config.model),
-            config.regions_per_image,
-            config.seed,
-            config.samples,
-        )
+        samples = sample_set(self.store_dir, config)
         workers = config.device.workers
         return batches(samples, steps, config.images_per_step, workers, place.rank, place.world)
 

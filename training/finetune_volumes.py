@@ -1,6 +1,6 @@
 """Train the network that answers whole boxes of volumes; stops and goes on at any step."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from training.checkpoint import averaged_weights
 from training.devices import Place, place_of
 from training.errors import CheckpointError
 from training.losses import volume_loss
-from training.optimisation import Run, Weights, fast_format
+from training.optimisation import Objective, Run, Weights, fast_format
 from training.recipe import VOLUME_REGION, VolumeModelConfig, VolumesConfig
+from training.samples import batches
 from training.store import read_store
 from training.volume_model import VolumeNetwork
-from training.volume_samples import VolumeSampleSet, volume_batches
+from training.volume_samples import VolumeSampleSet, collate_volumes
 
 
 def volume_rule(model: VolumeModelConfig) -> VolumeRegionRule:
@@ -25,29 +26,18 @@ def volume_rule(model: VolumeModelConfig) -> VolumeRegionRule:
     return replace(VOLUME_REGION, grid=model.grid)
 
 
-class VolumeObjective(nn.Module):
-    """A network and its loss, so that one forward pass gives what is to be made small."""
+class VolumeObjective(Objective):
+    """The loss of a :class:`VolumeNetwork`."""
 
     def __init__(self, network: VolumeNetwork) -> None:
-        super().__init__()
-        self.network, self.format = network, fast_format(network)
+        super().__init__(network)
+        self.format = fast_format(network)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Loss of a batch of :func:`training.volume_samples.collate_volumes`."""
         crops, place = (batch[k].contiguous(memory_format=self.format) for k in ("crops", "place"))
         logits = self.network(crops, place).float()
         return volume_loss(logits, batch["targets"], batch["inside"])
-
-    # Checkpoints hold the network alone: the objective has no weights of its own.
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """The network's."""
-        return self.network.state_dict(*args, **kwargs)
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
-        """Into the network."""
-        return self.network.load_state_dict(state_dict, strict, assign)
 
 
 class VolumesTask:
@@ -68,9 +58,8 @@ class VolumesTask:
         cases = read_store(self.store_dir, "train")
         samples = VolumeSampleSet(cases, volume_rule(config.model), config.seed, config.samples)
         workers = config.device.workers
-        return volume_batches(
-            samples, steps, config.images_per_step, workers, place.rank, place.world
-        )
+        per_step, world = config.images_per_step, place.world
+        return batches(samples, steps, per_step, workers, place.rank, world, collate_volumes)
 
     def validate(self, step: int, average: Weights) -> dict[str, Any] | None:
         """Not while training: a bundle with the network is what ``validate`` is asked about."""

@@ -4,7 +4,7 @@ checkpoints."""
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,25 @@ from training.run_log import append_line, keep_lines_until
 log = logging.getLogger(__name__)
 
 Weights = dict[str, Tensor]
+
+
+class Objective(nn.Module):
+    """A network and its loss, so that one forward pass gives what is to be made small; checkpoints
+    hold the network alone: the objective has no weights of its own."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """The network's."""
+        return self.network.state_dict(*args, **kwargs)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Into the network."""
+        return self.network.load_state_dict(state_dict, strict, assign)
 
 
 class Task(Protocol):

@@ -6,8 +6,9 @@ what it will see in use.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ from training.prompts import DrawnPrompt, draw_objects, draw_slice
 from training.recipe import SampleConfig
 from training.store import StoredCase
 from training.synthesis import synthetic_picture
+
+S = TypeVar("S")
 
 _ATTEMPTS = 200
 """Cases drawn for one sample before the store is declared empty; a slice may show nothing."""
@@ -109,15 +112,24 @@ class SampleSet(Dataset[Sample]):
 
 
 def batches(
-    samples: SampleSet, steps: range, per_step: int, workers: int, rank: int = 0, world: int = 1
+    samples: Dataset[S],
+    steps: range,
+    per_step: int,
+    workers: int,
+    rank: int = 0,
+    world: int = 1,
+    together: Callable[[list[S]], dict[str, Tensor]] | None = None,
 ) -> Iterator[dict[str, Tensor]]:
-    """The batches of ``steps``; process ``rank`` of ``world`` gets every world-th sample."""
+    """The batches of ``steps``; process ``rank`` of ``world`` gets every world-th sample.
+
+    ``together`` makes a batch of samples; default: :func:`collate`.
+    """
     indices = [list(range(step * per_step + rank, (step + 1) * per_step, world)) for step in steps]
-    loader: DataLoader[Sample] = DataLoader(
+    loader: DataLoader[S] = DataLoader(
         samples,
         batch_sampler=indices,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=together or collate,
         prefetch_factor=6 if workers else None,
     )
     return iter(loader)

@@ -43,20 +43,12 @@ def unfold(bundle: Path, store_dir: Path, run_dir: Path, config: UnfoldConfig) -
         CheckpointError: the bundle has no such model, its graphs are no ONNX files, or they are not
             of this network.
     """
-    from training.finetune import region_of
-    from training.samples import SampleSet, batches
-    from training.store import read_store
+    from training.finetune import sample_set
+    from training.samples import batches
 
     segmenter = PromptedSegmenter(config.start.model)
     load_folded(segmenter, stored_weights(bundle, config.name), bundle)
-    samples = SampleSet(
-        read_store(store_dir, "train"),
-        config.start.model.input_size,
-        region_of(config.start.model),
-        config.start.regions_per_image,
-        config.start.seed,
-        config.start.samples,
-    )
+    samples = sample_set(store_dir, config.start)
     steps = range(config.batches)
     measure_norms(segmenter, batches(samples, steps, config.start.images_per_step, 0))
     lengthen(segmenter, config.filter_length)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 import inference
 from evaluation.metrics import dice, surface_dice
 from inference.modality import modality_of
-from inference.postprocess import ranks_of
+from inference.postprocess import painting_order
 from inference.segment import Segmenter
 from training.errors import RecordError
 from training.store import StoredCase
@@ -85,9 +85,7 @@ def ellipse_labels(boxes: NDArray[np.float64], shape: tuple[int, ...]) -> NDArra
     """Each box filled with its inscribed ellipse (ellipsoid), smaller ones over larger."""
     labels = np.zeros(shape, np.uint32)
     n = len(shape)
-    ranks = ranks_of(boxes, "smaller-box")
-    order = range(len(boxes)) if ranks is None else np.argsort(ranks[1:])
-    for i in order:
+    for i in painting_order(boxes, "smaller-box"):
         label, box = i + 1, boxes[i]
         window = tuple(slice(int(box[n - 1 - a]), int(box[2 * n - 1 - a]) + 1) for a in range(n))
         axes = [

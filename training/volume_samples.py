@@ -5,19 +5,19 @@ The geometry is :mod:`inference.volume_region`'s, so that the network sees in tr
 see in use.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from inference.rules import VolumeRegionRule
 from inference.volume_region import (
     cell_places,
     cell_weights,
+    cells_inside,
     place_channels,
     sample_volume,
     signed_greys,
@@ -122,45 +122,16 @@ def assemble_volume(piece: Piece, rule: VolumeRegionRule, rng: np.random.Generat
     region = volume_region(box, rule)
     weights = cell_weights(region, piece.picture.shape, grid)
     crops = np.zeros((2, *grid), np.float32)
-    crops[1] = known_cells(piece, weights)
+    known = cells_inside(weights) if piece.known is None else sample_volume(piece.known, weights)
+    crops[1] = known
     cells = sample_volume(piece.picture, weights)
-    crops[0] = signed_greys(augment_cells(cells, rng) * (crops[1] > 0))
+    crops[0] = signed_greys(augment_cells(cells, rng) * (known > 0))
     inside = np.ones(grid, np.float32)
     for axis, place in enumerate(cell_places(region, box, grid)):
         inside *= (np.abs(place) < 1).reshape([-1 if a == axis else 1 for a in range(3)])
     return VolumeSample(
         crops, place_channels(region, box, grid), sample_volume(piece.mask, weights), inside
     )
-
-
-def known_cells(
-    piece: Piece, weights: list[tuple[slice, NDArray[np.float32]]]
-) -> NDArray[np.float32]:
-    """Share of each cell that lies inside the volume."""
-    if piece.known is not None:
-        return sample_volume(piece.known, weights)
-    z, y, x = (of.sum(1) for _, of in weights)
-    return np.asarray(z[:, None, None] * y[:, None] * x, dtype=np.float32)
-
-
-def volume_batches(
-    samples: VolumeSampleSet,
-    steps: range,
-    per_step: int,
-    workers: int,
-    rank: int = 0,
-    world: int = 1,
-) -> Iterator[dict[str, Tensor]]:
-    """The batches of ``steps``; process ``rank`` of ``world`` gets every world-th sample."""
-    indices = [list(range(step * per_step + rank, (step + 1) * per_step, world)) for step in steps]
-    loader: DataLoader[VolumeSample] = DataLoader(
-        samples,
-        batch_sampler=indices,
-        num_workers=workers,
-        collate_fn=collate_volumes,
-        prefetch_factor=6 if workers else None,
-    )
-    return iter(loader)
 
 
 def collate_volumes(samples: list[VolumeSample]) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +66,38 @@ def store(tmp_path: Path) -> Path:
 
 TINY = {"input_size": 64, "region_size": 32}
 """Sizes of a network that takes milliseconds."""
+
+
+def tiny_network(seed: int) -> Any:
+    """A small network in use, with random weights and batch norms that have seen something."""
+    import torch
+
+    from training.model import PromptedSegmenter
+    from training.recipe import ModelConfig
+
+    torch.manual_seed(seed)
+    model = PromptedSegmenter(ModelConfig(**TINY))
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-1, 1)
+            module.running_var.uniform_(0.5, 2)
+            module.weight.data.uniform_(0.5, 2)
+            module.bias.data.uniform_(-1, 1)
+    return model.eval()
+
+
+def answers_of(network: Any) -> tuple[Any, Any, Any]:
+    """The image, the embedding and the logits of :func:`training.export.random_inputs`."""
+    import torch
+
+    from training.export import random_inputs
+
+    inputs = random_inputs(network)
+    image = inputs.pop("image")
+    with torch.no_grad():
+        embedding = network.encoder(image)
+        return image, embedding, network.decoder(embedding, **inputs)
+
 
 TINY_VOLUMES = {"grid": (8, 16, 16), "stem": 8, "widths": (8, 12, 16)}
 """The same in three dimensions."""

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from tests.training.conftest import TINY
+from tests.training.conftest import TINY, answers_of, tiny_network
 from training.recipe import ExportConfig, ModelConfig
 
 NETWORK = ModelConfig(**TINY)
@@ -17,35 +17,15 @@ onnx = pytest.importorskip("onnx")
 @pytest.fixture
 def network():
     """A small network whose batch norms have seen something."""
-    from training.model import PromptedSegmenter
-
-    torch.manual_seed(5)
-    model = PromptedSegmenter(NETWORK)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.uniform_(-1, 1)
-            module.running_var.uniform_(0.5, 2)
-            module.weight.data.uniform_(0.5, 2)
-            module.bias.data.uniform_(-1, 1)
-    return model.eval()
-
-
-def asked(network):
-    from training.export import random_inputs
-
-    inputs = random_inputs(network)
-    image = inputs.pop("image")
-    with torch.no_grad():
-        embedding = network.encoder(image)
-        return image, embedding, network.decoder(embedding, **inputs)
+    return tiny_network(5)
 
 
 def test_folding_changes_no_answer_and_leaves_no_batch_norm(network):
     from training.half_weights import fold_batch_norms
 
-    before = asked(network)
+    before = answers_of(network)
     fold_batch_norms(network)
-    after = asked(network)
+    after = answers_of(network)
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
     for old, new in zip(before[1:], after[1:], strict=True):
         torch.testing.assert_close(new, old, rtol=1e-4, atol=1e-5 * float(old.abs().max()))
@@ -78,7 +58,7 @@ def test_a_bundle_of_half_weights_weighs_half_and_is_checked_against_the_rounded
         folder = tmp_path / weights
         config = ExportConfig(weights=weights, format=format)
         rounded = write_bundle(network.state_dict(), NETWORK, folder, config)
-        image, embedding, expected = asked(rounded)
+        image, embedding, expected = answers_of(rounded)
         files = [p for p in folder.iterdir() if p.suffix in (".onnx", ".bin")]
         sizes[weights] = sum(p.stat().st_size for p in files)
         suffix = ".onnx" if format == "onnx" else ".xml"
@@ -110,7 +90,7 @@ def test_whole_weights_again_give_the_same_answers(network, tmp_path):
 
     rounded = write_bundle(network.state_dict(), NETWORK, tmp_path / "b", ExportConfig())
     path = tmp_path / "b" / "encoder.onnx"
-    image, _, _ = asked(rounded)
+    image, _, _ = answers_of(rounded)
     before, small = run_graph(path, {"image": image.numpy()}), path.stat().st_size
     store_whole(path)
     assert path.stat().st_size > 1.8 * small

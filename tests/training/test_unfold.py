@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.training.conftest import TINY
+from tests.training.conftest import TINY, answers_of, tiny_network
 from training.errors import CheckpointError
 from training.recipe import ExportConfig, FinetuneConfig, ModelConfig, UnfoldConfig
 
@@ -23,28 +23,11 @@ pytest.importorskip("onnx")
 def bundle(tmp_path_factory):
     """A bundle of a small network with random weights, batch norms too, and that network."""
     from training.export import write_bundle
-    from training.model import PromptedSegmenter
 
-    torch.manual_seed(8)
-    model = PromptedSegmenter(NETWORK)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.uniform_(-1, 1)
-            module.running_var.uniform_(0.5, 2)
-            module.weight.data.uniform_(0.5, 2)
-            module.bias.data.uniform_(-1, 1)
+    model = tiny_network(8)
     folder = tmp_path_factory.mktemp("bundle")
     stored = write_bundle(model.state_dict(), NETWORK, folder, ExportConfig())
     return folder, stored
-
-
-def answers(model):
-    from training.export import random_inputs
-
-    inputs = random_inputs(model)
-    with torch.no_grad():
-        embedding = model.encoder(inputs.pop("image"))
-        return embedding, model.decoder(embedding, **inputs)
 
 
 def unfolded(bundle, store, run, config=CONFIG):
@@ -59,7 +42,9 @@ def unfolded(bundle, store, run, config=CONFIG):
 
 
 def test_the_checkpoint_computes_what_the_bundle_computes(bundle, full_store, tmp_path):
-    found, expected = answers(unfolded(bundle[0], full_store, tmp_path)), answers(bundle[1])
+    found, expected = (
+        answers_of(n)[1:] for n in (unfolded(bundle[0], full_store, tmp_path), bundle[1])
+    )
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
 
@@ -67,18 +52,13 @@ def test_the_checkpoint_computes_what_the_bundle_computes(bundle, full_store, tm
 def test_batch_norms_know_what_they_see(bundle, full_store, tmp_path):
     # on the samples that it was measured on, the network in training mode, which goes by the
     # batch's own statistics, answers as in use
-    from training.finetune import region_of
-    from training.samples import SampleSet, batches
-    from training.store import read_store
+    from training.finetune import sample_set
+    from training.samples import batches
 
     config = replace(CONFIG, batches=1)
     model = unfolded(bundle[0], full_store, tmp_path, config)
-    start = config.start
-    samples = SampleSet(
-        read_store(full_store, "train"), NETWORK.input_size, region_of(NETWORK),
-        start.regions_per_image, start.seed, start.samples,
-    )  # fmt: skip
-    batch = next(batches(samples, range(1), start.images_per_step, 0))
+    samples = sample_set(full_store, config.start)
+    batch = next(batches(samples, range(1), config.start.images_per_step, 0))
     with torch.no_grad():
         used = model(batch)[0]
         trained = model.train()(batch)[0]
@@ -98,7 +78,7 @@ def test_filters_before_a_batch_norm_have_one_length(bundle, full_store, tmp_pat
 def test_the_region_may_be_larger(bundle, full_store, tmp_path):
     network = replace(NETWORK, region_size=2 * NETWORK.region_size)
     config = replace(CONFIG, start=replace(CONFIG.start, model=network))
-    logits = answers(unfolded(bundle[0], full_store, tmp_path, config))[1]
+    logits = answers_of(unfolded(bundle[0], full_store, tmp_path, config))[2]
     assert logits.shape[1:] == (64, 64)
 
 

@@ -95,11 +95,12 @@ def test_boxes_are_balanced_over_modalities_and_a_store_without_volumes_is_refus
 def test_workers_and_ranks_change_no_sample(full_store):
     import torch
 
-    from training.volume_samples import volume_batches
+    from training.samples import batches
+    from training.volume_samples import collate_volumes
 
     samples = samples_of(full_store)
-    alone = next(volume_batches(samples, range(2, 3), 4, 0))
-    beside = next(volume_batches(samples, range(2, 3), 4, 1))
-    second = next(volume_batches(samples, range(2, 3), 4, 0, rank=1, world=2))
+    alone = next(batches(samples, range(2, 3), 4, 0, together=collate_volumes))
+    beside = next(batches(samples, range(2, 3), 4, 1, together=collate_volumes))
+    second = next(batches(samples, range(2, 3), 4, 0, 1, 2, collate_volumes))
     assert all(torch.equal(alone[k], beside[k]) for k in alone)
     assert torch.equal(alone["targets"][1::2], second["targets"])
