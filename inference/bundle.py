@@ -318,6 +318,7 @@ _AT_LEAST: Mapping[str, float] = {
     "min_pixels": 0,
     "depth_margin": 0,
     "min_margin": 0,
+    "doubt_below": 0,
     "seed": 0,
     "skipped": 0,
 }

@@ -78,6 +78,10 @@ class VolumeRegionRule:
     mirrored: bool = False
     """A box is asked about four times, as it is and mirrored along each axis, and the mean of the
     logits taken."""
+    doubt_below: float = 0.0
+    """An answer that fills less than this share of the box is doubted: encoder and decoder are
+    asked slice by slice, too, and answer in its place where they fill at least twice as much; 0:
+    never."""
 
 
 @dataclass(frozen=True)

@@ -150,11 +150,33 @@ def draw_region(
         np.copyto(target[z : z + step], labels.dtype.type(label), where=np.matmul(part, of_x.T) > 0)
 
 
+def filled_share(logits: NDArray[np.float32], region: Edges3, box: Edges3) -> float:
+    """Share of the cells inside ``box`` whose logit (Z, Y, X, over ``region``) is above 0."""
+    inside = [np.abs(place) < 1 for place in cell_places(region, box, logits.shape)]
+    return float((logits[np.ix_(*inside)] > 0).mean())
+
+
+def doubted(
+    model: "Model", volume: NDArray[np.uint8], box: NDArray[np.float64], share: float
+) -> NDArray[np.bool_] | None:
+    """The mask (D, H, W) of an inclusive box (6,) by encoder and decoder, slice by slice, where it
+    fills at least twice ``share`` of the box and is not empty."""
+    from inference.volume import answer_volume
+
+    mask = answer_volume(model, volume, box[None]) > 0
+    found, voxels = np.count_nonzero(mask), np.prod(box[3:] - box[:3] + 1)
+    return mask if found > 0 and found >= 2 * share * voxels else None
+
+
 def answer_regions(
     model: "Model", volume: NDArray[np.uint8], boxes: NDArray[np.float64]
 ) -> NDArray[np.unsignedinteger]:
     """Labels (D, H, W) of checked inclusive boxes (N, 6), one run a box; which box a voxel of two
-    masks belongs to says the model's ``overlap``."""
+    masks belongs to says the model's ``overlap``.
+
+    The network knows few kinds of objects that fill the field of view, and takes some for hollow; a
+    sparse answer is therefore compared with the walk through the slices (``doubt_below``).
+    """
     rule = model.spec.volume_region
     assert rule is not None
     labels = np.zeros(volume.shape, label_type(len(boxes)))
@@ -173,7 +195,13 @@ def answer_regions(
             if logits.shape != (1, *rule.grid):
                 found = f"{(1, *rule.grid)}, found {logits.shape}"
                 raise EngineError(f"{rule.graph}: expected logits {found}")
-            with span("draw"):
-                draw_region(labels, logits[0] - np.float32(rule.threshold), region, box, i + 1)
+            above = logits[0] - np.float32(rule.threshold)
+            share = filled_share(above, region, box) if rule.doubt_below else 1.0
+            walked = doubted(model, volume, boxes[i], share) if share < rule.doubt_below else None
+            if walked is not None:
+                labels[walked] = i + 1
+            else:
+                with span("draw"):
+                    draw_region(labels, above, region, box, i + 1)
             progress.step()
     return as_label_type(labels, model.spec.label_type)

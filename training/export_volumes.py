@@ -46,7 +46,12 @@ def export_volumes(
     config = config or VolumeExportConfig()
     path, run = checkpoint or best_checkpoint(run_dir), run_config(run_dir)
     state = load_state(path)
-    rule = replace(volume_rule(run.model), threshold=config.threshold, mirrored=config.mirrored)
+    rule = replace(
+        volume_rule(run.model),
+        threshold=config.threshold,
+        mirrored=config.mirrored,
+        doubt_below=config.doubt_below,
+    )
     content: dict[str, Any] = json.loads((bundle / "bundle.json").read_text())
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -289,6 +289,7 @@ class VolumeExportConfig:
     """Of every model, as in ``export``."""
     threshold: float = -0.5
     mirrored: bool = True
+    doubt_below: float = 0.25
     """``volume_region`` of the bundle, chosen on validation."""
     opset: int = 17
     weights: Literal["f32", "f16"] = "f16"

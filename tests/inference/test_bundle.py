@@ -213,6 +213,7 @@ def test_a_key_of_another_shape_is_refused(folder, key, value):
         ("volume_region", WHOLE | {"depth_margin": -0.1}, "depth_margin: expected at least 0"),
         ("volume_region", WHOLE | {"min_margin": "1"}, "min_margin: expected float"),
         ("volume_region", WHOLE | {"mirrored": 1}, "mirrored: expected bool"),
+        ("volume_region", WHOLE | {"doubt_below": -1}, "doubt_below: expected at least 0"),
         ("volume_region", WHOLE | {"side": 64}, "volume_region.side: expected one of"),
     ],
 )  # fmt: skip

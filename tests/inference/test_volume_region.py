@@ -196,6 +196,66 @@ def test_a_box_may_be_asked_about_mirrored_along_each_axis(engine):
         assert np.array_equal(turned, first["place"])
 
 
+class HollowCells:
+    """The network finds a share of each box's slices, the walk what is bright in every slice."""
+
+    def __init__(self, engine, slices):
+        self.engine, self.slices, self.walks = engine, slices, 0
+
+    def compile_graph(self, bundle, file, settings, batch=1):
+        if file != "volume.onnx":
+            self.walks += file == "encoder.onnx"
+            return self.engine.compile_graph(bundle, file, settings, batch)
+        return self
+
+    def run(self, inputs):
+        logits = np.full((1, *GRID), -1, np.float32)
+        logits[:, : self.slices] = 1
+        return (logits,)
+
+
+BOX = [2, 2, 0, 13, 13, 8]
+
+
+def hollow(monkeypatch, fake_engine, slices, doubt_below=0.5, boxes=(BOX,)):
+    """Labels of a bright cuboid inside ``BOX``, 8 x 8 of its 12 x 12 pixels, and the stub."""
+    stub = HollowCells(fake_engine, slices)
+    monkeypatch.setattr("inference.segment.compile_graph", stub.compile_graph)
+    volume = np.full((9, 16, 16), 20, np.uint8)
+    volume[:, 4:12, 4:12] = 200
+    segmenter = segmenter_of(margin=0.0, depth_margin=0.0, min_margin=0.0, doubt_below=doubt_below)
+    return segmenter.segment_volume(volume, boxes), stub, volume > 128
+
+
+@pytest.mark.parametrize("slices", [0, 1])
+def test_a_sparse_answer_gives_way_to_a_walk_that_finds_twice_as_much(
+    monkeypatch, fake_engine, slices
+):
+    # 1 of 8 layers of cells is 0.125 of the box, the cuboid 64 of 144 pixels in every slice
+    labels, stub, bright = hollow(monkeypatch, fake_engine, slices)
+    assert np.array_equal(labels > 0, bright) and stub.walks == 1
+
+
+def test_a_sparse_answer_stays_where_the_walk_finds_less_than_twice_as_much(
+    monkeypatch, fake_engine
+):
+    labels, stub, bright = hollow(monkeypatch, fake_engine, slices=2)  # 0.25; twice is above 0.44
+    assert stub.walks == 1 and (labels[:2, 2:14, 2:14] == 1).all() and not labels[4:].any()
+
+
+@pytest.mark.parametrize(("slices", "doubt_below"), [(4, 0.5), (0, 0.0)])
+def test_an_answer_that_is_not_sparse_or_a_model_without_doubt_opens_nothing_else(
+    monkeypatch, fake_engine, slices, doubt_below
+):
+    assert hollow(monkeypatch, fake_engine, slices, doubt_below)[1].walks == 0
+
+
+def test_a_smaller_box_lies_over_a_walked_one(monkeypatch, fake_engine):
+    inner = [6, 6, 3, 9, 9, 5]
+    labels, _, bright = hollow(monkeypatch, fake_engine, 0, boxes=(inner, BOX))
+    assert (labels[3:6, 6:10, 6:10] == 1).all() and np.array_equal(labels > 0, bright)
+
+
 def test_the_same_case_gives_the_same_labels(engine):
     volume, box = noise(15, 40, 50), [[3, 4, 0, 44, 30, 14]]
     first, second = (segmenter_of().segment_volume(volume, box) for _ in range(2))
