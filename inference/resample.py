@@ -56,8 +56,10 @@ def resample(
     weights_x = axis_weights((x0 - left) / bx, (x1 - left) / bx, part.shape[1], width)
     if part.ndim == 2:
         return np.asarray(weights_y @ part @ weights_x.T)
-    rows = weights_y @ part.reshape(part.shape[0], -1)  # (height, W' * C)
-    return np.asarray(np.matmul(weights_x, rows.reshape(height, *part.shape[1:])))
+    rows = (weights_y @ part.reshape(part.shape[0], -1)).reshape(height, *part.shape[1:])
+    # Channels before columns: one product of matrices, several times faster than one a row.
+    lines = np.ascontiguousarray(rows.transpose(0, 2, 1)).reshape(-1, part.shape[1])
+    return np.asarray((lines @ weights_x.T).reshape(height, -1, width).transpose(0, 2, 1))
 
 
 def block_means(picture: NDArray[np.generic], by: int, bx: int) -> NDArray[np.float32]:

@@ -32,6 +32,9 @@ MOBILENET_BLOCKS = (
 TAPS = (2, 5, 12, 16)
 """Blocks whose outputs feed the pyramid: strides 4, 8, 16 and 32."""
 
+_LEAST_DEVIATION = 2.0
+"""Grey levels added to a box's deviation, so that the noise of an even surface stays small."""
+
 # MobileNetV2 clips at 6 (ReLU6); here ReLU: the warm start does not mind and its gradient is many
 # times cheaper on a CPU.
 
@@ -174,7 +177,8 @@ class MaskDecoder(nn.Module):
         super().__init__()
         self.input_size, self.grid = config.input_size, config.region_size // 4
         s, (a, b, c) = config.stem, config.widths
-        self.stem = conv_norm(4, s, 2)
+        self.contrast = config.contrast
+        self.stem = conv_norm(7 if config.contrast else 4, s, 2)
         self.fine = nn.Sequential(conv_norm(s + 4, s), Residual(s))
         self.down1 = conv_norm(s, a, 2)
         self.merge = conv_norm(a + config.embedding_channels + 6, a, kernel=1)
@@ -202,8 +206,10 @@ class MaskDecoder(nn.Module):
         image_of_region: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """``image_of_region`` (N,) says which image each region is of; without it B must be 1."""
-        picture = torch.cat([crops[:, :3] / 127.5 - 1, crops[:, 3:]], 1)
-        x0 = self.stem(picture)
+        picture = [crops[:, :3] / 127.5 - 1, crops[:, 3:]]
+        if self.contrast:
+            picture.append(self.standardised(crops[:, :3], regions, boxes))
+        x0 = self.stem(torch.cat(picture, 1))
         x0 = self.fine(torch.cat([x0, self.place(regions, boxes, 2 * self.grid)], 1))
         x1 = self.down1(x0)
         n = regions.shape[0]
@@ -232,6 +238,17 @@ class MaskDecoder(nn.Module):
         u = uv[:, 0, None, :].expand(-1, side, side)
         v = uv[:, 1, :, None].expand(-1, side, side)
         return torch.stack([u, v, u * u, v * v], 1)
+
+    def standardised(self, crops: Tensor, regions: Tensor, boxes: Tensor) -> Tensor:
+        """Crops (N, 3, R, R) with mean 0 and deviation 1 a channel over the pixels inside the box,
+        which unlike its margin is never outside the picture; -4..4."""
+        inside = (self.place(regions, boxes, crops.shape[-1])[:, :2].abs().amax(1) <= 1).to(
+            crops.dtype
+        )[:, None]
+        count = inside.sum((2, 3), keepdim=True).clamp(min=1)
+        apart = crops - (crops * inside).sum((2, 3), keepdim=True) / count
+        variance = (apart.square() * inside).sum((2, 3), keepdim=True) / count
+        return (apart / (variance.sqrt() + _LEAST_DEVIATION)).clamp(-4, 4)
 
     def sample(self, embedding: Tensor, regions: Tensor, image_of_region: Tensor | None) -> Tensor:
         """The embedding on each region's grid, bilinear: (N, C, R/4, R/4)."""

@@ -39,6 +39,9 @@ class ModelConfig:
     widths: tuple[int, int, int] = (64, 128, 192)
     iou_head: bool = False
     """A second output of the decoder: the IoU it expects of its mask."""
+    contrast: bool = False
+    """The decoder also sees its region with mean 0 and deviation 1 inside the box, so that a dark
+    picture's objects stand out like a bright one's."""
 
 
 @dataclass(frozen=True)

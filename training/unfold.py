@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -88,6 +89,8 @@ def load_folded(segmenter: PromptedSegmenter, stored: Mapping[str, Arrays], bund
             module: nn.Module = getattr(segmenter, part)
             left = dict(stored[part])
             for name, tensor in targets(module):
+                if name == "stem.0.weight" and part == "decoder" and name in left:
+                    left[name] = with_inputs(left[name], tensor.shape[1])
                 if name not in left or left[name].shape != tuple(tensor.shape):
                     found = left[name].shape if name in left else "none"
                     raise CheckpointError(
@@ -102,6 +105,13 @@ def load_folded(segmenter: PromptedSegmenter, stored: Mapping[str, Arrays], bund
                     f"found {unknown[0]}"
                 )
     segmenter.eval()
+
+
+def with_inputs(weight: NDArray[Any], inputs: int) -> NDArray[Any]:
+    """A convolution's weights (outputs, inputs, ...) with channels of zeros behind those that it
+    has: what the decoder sees besides (``model.contrast``) begins without a say."""
+    lacking = max(0, inputs - weight.shape[1])
+    return np.pad(weight, [(0, 0), (0, lacking)] + [(0, 0)] * (weight.ndim - 2))
 
 
 def targets(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

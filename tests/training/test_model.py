@@ -80,6 +80,29 @@ def test_a_box_is_seen_at_minus_one_to_one(model):
     assert torch.equal(v, u.T) and torch.equal(uu, u * u) and torch.equal(vv, v * v)
 
 
+def test_contrast_is_what_the_box_shows_however_dark_the_picture():
+    import torch
+
+    from training.model import MaskDecoder, ModelConfig
+
+    side = 32
+    decoder = MaskDecoder(ModelConfig(input_size=64, region_size=side, contrast=True))
+    crops = torch.randint(40, 200, (1, 3, side, side)).float()
+    regions, boxes = torch.tensor([[0.0, 0, 40, 40]]), torch.tensor([[10.0, 10, 30, 30]])
+    seen = decoder.standardised(crops, regions, boxes)
+    inside = seen[..., side // 4 : side * 3 // 4, side // 4 : side * 3 // 4]
+    torch.testing.assert_close(inside.mean((2, 3)), torch.zeros(1, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(inside.std((2, 3)), torch.ones(1, 3), atol=0.08, rtol=0)
+    crops[..., :4] = 0  # outside the picture, as a margin may be: of no consequence inside
+    torch.testing.assert_close(
+        decoder.standardised(crops, regions, boxes)[..., 4:], seen[..., 4:], atol=1e-5, rtol=0
+    )
+    darker = decoder.standardised(crops * 0.25 + 3, regions, boxes)
+    assert (darker - seen)[..., 4:].abs().max() < 0.5
+    even = decoder.standardised(torch.full_like(crops, 7), regions, boxes)
+    assert even.abs().max() == 0
+
+
 def test_frozen_blocks_learn_nothing():
     from training.model import ModelConfig, PromptedSegmenter
 

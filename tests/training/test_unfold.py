@@ -82,6 +82,14 @@ def test_the_region_may_be_larger(bundle, full_store, tmp_path):
     assert logits.shape[1:] == (64, 64)
 
 
+def test_a_decoder_that_sees_contrast_besides_begins_as_the_bundle(bundle, full_store, tmp_path):
+    start = replace(CONFIG.start, model=replace(NETWORK, contrast=True))
+    found = unfolded(bundle[0], full_store, tmp_path, replace(CONFIG, start=start))
+    assert found.decoder.stem[0].weight.shape[1] == 7
+    for ours, theirs in zip(answers_of(found)[1:], answers_of(bundle[1])[1:], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
+
+
 def test_training_goes_on_from_it(bundle, full_store, tmp_path):
     from training.finetune import finetune
     from training.unfold import unfold
