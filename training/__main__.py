@@ -298,8 +298,13 @@ STEPS: dict[str, Step] = {
         export,
     ),
     "export-volumes": Step(
-        "a run of finetune-volumes into a bundle, beside its graphs",
-        (RUN, ("checkpoint", False, "default: last.pt of the run"), BUNDLE, OUT),
+        "a run of finetune-volumes, or another bundle's network, into a bundle, beside its graphs",
+        (
+            ("run", True, "run, or bundle with such a network"),
+            ("checkpoint", False, "default: last.pt of the run"),
+            BUNDLE,
+            OUT,
+        ),
         recipe.VolumeExportConfig,
         export_volumes,
     ),

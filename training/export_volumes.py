@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inference.bundle import read_bundle
 from inference.rules import VolumeRegionRule
 from training.bundle_record import graph_digests, replace_folder, write_json
 from training.checkpoint import best_checkpoint, load_state
@@ -30,39 +31,38 @@ from training.volume_model import VolumeNetwork
 
 
 def export_volumes(
-    run_dir: Path,
+    source: Path,
     bundle: Path,
     folder: Path,
     config: VolumeExportConfig | None = None,
     checkpoint: Path | None = None,
 ) -> None:
-    """Write ``bundle`` with the averaged weights of a run beside its graphs, in place of what is at
-    ``folder``; every model of it then answers volumes by them.
+    """Write ``bundle`` with the network of ``source`` beside its graphs, in place of what is at
+    ``folder``; every model of it then answers volumes by it.
 
+    Args:
+        source: a run, whose averaged weights are exported, or a bundle that has the network
+            already, for pictures trained anew.
     Raises:
-        CheckpointError: there is no checkpoint, or it is not of the run's network.
+        CheckpointError: there is no checkpoint, or it is not of the run's network; the bundle has
+            no network of volumes.
         RuntimeError: the exported graph does not give torch's numbers.
     """
     config = config or VolumeExportConfig()
-    path, run = checkpoint or best_checkpoint(run_dir), run_config(run_dir)
-    state = load_state(path)
-    rule = replace(
-        volume_rule(run.model),
-        threshold=config.threshold,
-        mirrored=config.mirrored,
-        doubt_below=config.doubt_below,
-    )
     content: dict[str, Any] = json.loads((bundle / "bundle.json").read_text())
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(bundle, partial)
-    try:
-        write_volume_graph(state["average"], run.model, partial / rule.graph, rule, config)
-    except RuntimeError as error:
-        if "state_dict" not in str(error):
-            raise
-        reason = " ".join(str(error).split())[:160]
-        raise CheckpointError(f"{path}: expected this network's weights, found: {reason}") from None
+    if (source / "bundle.json").exists():
+        rule, record = copied_network(source, partial)
+    else:
+        rule, record = exported_network(source, partial, config, checkpoint)
+    rule = replace(
+        rule,
+        threshold=config.threshold,
+        mirrored=config.mirrored,
+        doubt_below=config.doubt_below,
+    )
     for spec in content["models"].values():
         spec["volume_region"] = {**asdict(rule), "grid": list(rule.grid)}
         spec["overlap"] = config.overlap
@@ -70,15 +70,41 @@ def export_volumes(
         content.pop(measured, None)  # without the network
     content["version"] = config.version
     content["schema"], content["files"] = 2, graph_digests(partial)
-    content["volume_training"] = {
+    content["volume_training"] = record
+    write_json(content, partial / "bundle.json")
+    replace_folder(partial, folder)
+
+
+def copied_network(source: Path, folder: Path) -> tuple[VolumeRegionRule, dict[str, Any]]:
+    """Rule and record of a bundle's network; its graph is copied to ``folder``."""
+    read = read_bundle(source)
+    rule = read.models[read.routing["default"]].volume_region
+    if rule is None:
+        raise CheckpointError(f"{source}: expected a bundle with volume_region, found none")
+    shutil.copyfile(source / rule.graph, folder / rule.graph)
+    return rule, json.loads((source / "bundle.json").read_text())["volume_training"]
+
+
+def exported_network(
+    run_dir: Path, folder: Path, config: VolumeExportConfig, checkpoint: Path | None
+) -> tuple[VolumeRegionRule, dict[str, Any]]:
+    """Rule and record of a run's network; its graph is written to ``folder``."""
+    path, run = checkpoint or best_checkpoint(run_dir), run_config(run_dir)
+    state, rule = load_state(path), volume_rule(run.model)
+    try:
+        write_volume_graph(state["average"], run.model, folder / rule.graph, rule, config)
+    except RuntimeError as error:
+        if "state_dict" not in str(error):
+            raise
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"{path}: expected this network's weights, found: {reason}") from None
+    return rule, {
         "config": as_values(run),
         "seconds": round(run_seconds(read_lines(run_dir / "log.jsonl"))),
         "checkpoint": path.name,
         "steps_done": state.get("step"),
         "torch": torch.__version__,
     }
-    write_json(content, partial / "bundle.json")
-    replace_folder(partial, folder)
 
 
 def run_config(run_dir: Path) -> VolumesConfig:

@@ -18,6 +18,8 @@ KINDS = {
     "finetune_restart": recipe.FinetuneConfig,
     "finetune_known_tight": recipe.FinetuneConfig,
     "unfold": recipe.UnfoldConfig,
+    "finetune_contrast": recipe.FinetuneConfig,
+    "unfold_contrast": recipe.UnfoldConfig,
     "finetune_volumes": recipe.VolumesConfig,
     "experts": recipe.ExpertsConfig,
     "mix": recipe.MixConfig,
@@ -46,7 +48,10 @@ def test_a_file_says_every_value_of_its_step(name, tmp_path):
     assert body == config_text(found)
 
 
-OF_ONE_RUN = {*("finetune_restart", "finetune_known_tight", "unfold", "validate")}
+OF_ONE_RUN = {
+    *("finetune_restart", "finetune_known_tight", "finetune_contrast"),
+    *("unfold", "unfold_contrast", "validate"),
+}
 """Files that are not their step's defaults."""
 
 
@@ -63,9 +68,13 @@ def test_the_restart_is_the_first_run_on_a_fresh_schedule_at_half_the_rates():
     assert second == replace(first, **changed, seed=5, checkpoint_every=100)
 
 
-def test_what_is_unfolded_is_what_the_run_goes_on_from():
-    start = read_config(recipe.UnfoldConfig, CONFIGS / "unfold.toml").start
-    run = read_config(recipe.FinetuneConfig, CONFIGS / "finetune_known_tight.toml")
+@pytest.mark.parametrize(
+    ("unfold", "finetune"),
+    [("unfold", "finetune_known_tight"), ("unfold_contrast", "finetune_contrast")],
+)
+def test_what_is_unfolded_is_what_the_run_goes_on_from(unfold, finetune):
+    start = read_config(recipe.UnfoldConfig, CONFIGS / f"{unfold}.toml").start
+    run = read_config(recipe.FinetuneConfig, CONFIGS / f"{finetune}.toml")
     assert start == run
 
 

@@ -1,6 +1,7 @@
 """A run of the network that answers whole boxes, and its way into a bundle."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -145,6 +146,40 @@ def test_a_volume_is_answered(exported):
     volume[2:7, 10:30, 12:28] = 200
     labels = inference.load(exported, threads=1).segment_volume(volume, [[12, 10, 2, 27, 29, 6]])
     assert labels.shape == volume.shape and not labels[:2].any() and not labels[7:].any()
+
+
+def rule_of(bundle):
+    return bundle.models[bundle.routing["default"]].volume_region
+
+
+def test_another_bundles_network_may_be_taken_over(exported, tmp_path):
+    from training.export_volumes import export_volumes
+
+    shipped = inference.bundle.DEFAULT_BUNDLE
+    export_volumes(exported, shipped, tmp_path / "out", VolumeExportConfig(threshold=0.5))
+    found, source = read_bundle(tmp_path / "out"), read_bundle(exported)
+    found.verify()
+    assert found.sha256 == source.sha256
+    assert rule_of(found) == replace(rule_of(source), threshold=0.5)
+    old, new = (
+        json.loads((f / "bundle.json").read_text())["volume_training"]
+        for f in (exported, tmp_path / "out")
+    )
+    assert old == new
+
+
+def test_a_bundle_without_a_network_of_volumes_is_no_source(exported, tmp_path):
+    from training.export_volumes import export_volumes
+
+    bare = tmp_path / "bare"
+    shutil.copytree(exported, bare)
+    content = json.loads((bare / "bundle.json").read_text())
+    for spec in content["models"].values():
+        del spec["volume_region"]
+    (bare / "bundle.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="expected a bundle with volume_region"):
+        export_volumes(bare, exported, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
