@@ -1,9 +1,10 @@
 """The network that answers whole boxes of volumes into a bundle that has an encoder and a decoder
 already."""
 
+import functools
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -49,14 +50,17 @@ def export_volumes(
         RuntimeError: the exported graph does not give torch's numbers.
     """
     config = config or VolumeExportConfig()
+    if (source / "bundle.json").exists():
+        if checkpoint is not None:
+            raise CheckpointError(f"{source}: expected a run with --checkpoint, found a bundle")
+        rule, record, write = network_of_bundle(source)
+    else:
+        rule, record, write = network_of_run(source, config, checkpoint)
     content: dict[str, Any] = json.loads((bundle / "bundle.json").read_text())
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(bundle, partial)
-    if (source / "bundle.json").exists():
-        rule, record = copied_network(source, partial)
-    else:
-        rule, record = exported_network(source, partial, config, checkpoint)
+    write(partial / rule.graph)
     rule = replace(
         rule,
         threshold=config.threshold,
@@ -75,36 +79,45 @@ def export_volumes(
     replace_folder(partial, folder)
 
 
-def copied_network(source: Path, folder: Path) -> tuple[VolumeRegionRule, dict[str, Any]]:
-    """Rule and record of a bundle's network; its graph is copied to ``folder``."""
+Network = tuple[VolumeRegionRule, dict[str, Any], Callable[[Path], object]]
+"""Its rule, the record of its training, and what writes its graph."""
+
+
+def network_of_bundle(source: Path) -> Network:
+    """The network that answers volumes in a bundle."""
     read = read_bundle(source)
     rule = read.models[read.routing["default"]].volume_region
-    if rule is None:
-        raise CheckpointError(f"{source}: expected a bundle with volume_region, found none")
-    shutil.copyfile(source / rule.graph, folder / rule.graph)
-    return rule, json.loads((source / "bundle.json").read_text())["volume_training"]
+    record = json.loads((source / "bundle.json").read_text()).get("volume_training")
+    if rule is None or record is None:
+        lacking = "volume_region" if rule is None else "volume_training"
+        raise CheckpointError(f"{source}: expected a bundle with {lacking}, found none")
+    return rule, record, functools.partial(shutil.copyfile, source / rule.graph)
 
 
-def exported_network(
-    run_dir: Path, folder: Path, config: VolumeExportConfig, checkpoint: Path | None
-) -> tuple[VolumeRegionRule, dict[str, Any]]:
-    """Rule and record of a run's network; its graph is written to ``folder``."""
+def network_of_run(run_dir: Path, config: VolumeExportConfig, checkpoint: Path | None) -> Network:
+    """The averaged weights of a run."""
     path, run = checkpoint or best_checkpoint(run_dir), run_config(run_dir)
     state, rule = load_state(path), volume_rule(run.model)
-    try:
-        write_volume_graph(state["average"], run.model, folder / rule.graph, rule, config)
-    except RuntimeError as error:
-        if "state_dict" not in str(error):
-            raise
-        reason = " ".join(str(error).split())[:160]
-        raise CheckpointError(f"{path}: expected this network's weights, found: {reason}") from None
-    return rule, {
+
+    def write(graph: Path) -> None:
+        try:
+            write_volume_graph(state["average"], run.model, graph, rule, config)
+        except RuntimeError as error:
+            if "state_dict" not in str(error):
+                raise
+            reason = " ".join(str(error).split())[:160]
+            raise CheckpointError(
+                f"{path}: expected this network's weights, found: {reason}"
+            ) from None
+
+    record = {
         "config": as_values(run),
         "seconds": round(run_seconds(read_lines(run_dir / "log.jsonl"))),
         "checkpoint": path.name,
         "steps_done": state.get("step"),
         "torch": torch.__version__,
     }
+    return rule, record, write
 
 
 def run_config(run_dir: Path) -> VolumesConfig:

@@ -242,9 +242,8 @@ class MaskDecoder(nn.Module):
     def standardised(self, crops: Tensor, regions: Tensor, boxes: Tensor) -> Tensor:
         """Crops (N, 3, R, R) with mean 0 and deviation 1 a channel over the pixels inside the box,
         which unlike its margin is never outside the picture; -4..4."""
-        inside = (self.place(regions, boxes, crops.shape[-1])[:, :2].abs().amax(1) <= 1).to(
-            crops.dtype
-        )[:, None]
+        place = self.place(regions, boxes, crops.shape[-1])[:, :2]
+        inside = (place.abs().amax(1, keepdim=True) <= 1).to(crops.dtype)
         count = inside.sum((2, 3), keepdim=True).clamp(min=1)
         apart = crops - (crops * inside).sum((2, 3), keepdim=True) / count
         variance = (apart.square() * inside).sum((2, 3), keepdim=True) / count

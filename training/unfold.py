@@ -89,8 +89,8 @@ def load_folded(segmenter: PromptedSegmenter, stored: Mapping[str, Arrays], bund
             module: nn.Module = getattr(segmenter, part)
             left = dict(stored[part])
             for name, tensor in targets(module):
-                if name == "stem.0.weight" and part == "decoder" and name in left:
-                    left[name] = with_inputs(left[name], tensor.shape[1])
+                if segmenter.config.contrast and (part, name) == ("decoder", "stem.0.weight"):
+                    left[name] = with_contrast(left[name], tensor.shape[1])
                 if name not in left or left[name].shape != tuple(tensor.shape):
                     found = left[name].shape if name in left else "none"
                     raise CheckpointError(
@@ -107,11 +107,12 @@ def load_folded(segmenter: PromptedSegmenter, stored: Mapping[str, Arrays], bund
     segmenter.eval()
 
 
-def with_inputs(weight: NDArray[Any], inputs: int) -> NDArray[Any]:
-    """A convolution's weights (outputs, inputs, ...) with channels of zeros behind those that it
-    has: what the decoder sees besides (``model.contrast``) begins without a say."""
-    lacking = max(0, inputs - weight.shape[1])
-    return np.pad(weight, [(0, 0), (0, lacking)] + [(0, 0)] * (weight.ndim - 2))
+def with_contrast(weight: NDArray[Any], inputs: int) -> NDArray[Any]:
+    """A stem's weights (outputs, inputs, ...), with zeros for the three channels of contrast where
+    the bundle's decoder does not see them yet (``model.contrast``): they begin without a say."""
+    if weight.shape[1] != inputs - 3:
+        return weight
+    return np.pad(weight, [(0, 0), (0, 3)] + [(0, 0)] * (weight.ndim - 2))
 
 
 def targets(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -179,7 +179,14 @@ def test_a_bundle_without_a_network_of_volumes_is_no_source(exported, tmp_path):
     (bare / "bundle.json").write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match="expected a bundle with volume_region"):
         export_volumes(bare, exported, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["bare"]  # nothing half-written either
+
+
+def test_a_bundle_has_no_checkpoints_to_choose_from(exported, tmp_path):
+    from training.export_volumes import export_volumes
+
+    with pytest.raises(CheckpointError, match="expected a run with --checkpoint, found a bundle"):
+        export_volumes(exported, exported, tmp_path / "out", checkpoint=tmp_path / "last.pt")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

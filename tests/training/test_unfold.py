@@ -90,6 +90,14 @@ def test_a_decoder_that_sees_contrast_besides_begins_as_the_bundle(bundle, full_
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
 
 
+def test_a_stem_that_lacks_other_channels_is_refused():
+    from training.unfold import with_contrast
+
+    assert with_contrast(np.ones((2, 4, 3, 3)), 7).shape == (2, 7, 3, 3)
+    for found in (3, 7):
+        assert with_contrast(np.ones((2, found, 3, 3)), 7).shape == (2, found, 3, 3)
+
+
 def test_training_goes_on_from_it(bundle, full_store, tmp_path):
     from training.finetune import finetune
     from training.unfold import unfold
