@@ -2,7 +2,8 @@
 
 A decoder that is told that a box is tight knows that the object touches all four sides; told
 nothing, it has to find the outline in the picture alone.  Which of the two a box is shows in the
-answer to the second question: an object that reaches close to every side has a tight box.
+answer to the second question: an object that reaches close to every side has a tight box.  A prior
+on the shape of an object that fills its box is right for tight boxes only, too.
 """
 
 import numpy as np

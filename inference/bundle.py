@@ -102,7 +102,7 @@ class ModelSpec:
     to minus this outside; for modalities whose objects are nearly ellipses.  With ``tight``, where
     the box is tight only."""
     tight: TightRule | None = None
-    """2D, region decoders: set, the decoder can be told that a box is tight."""
+    """2D, region decoders: set, tight boxes are told from loose ones."""
     clip_to_box: bool = False
     """2D: cut the mask at the box.  In 3D a region decoder's always is, a SAM decoder's never."""
     overlap: Literal["later-box", "smaller-box"] = "later-box"
@@ -285,7 +285,7 @@ _WORDS = {
     "resize": get_args(Resize),
     "interpolation": ("antialias", *get_args(LibraryResize)),
     "overlap": ("later-box", "smaller-box"),
-    "told": ("judged", "always"),
+    "told": ("judged", "always", "never"),
     "label_type": ("as-needed", "uint8"),
     "box_scaling": ("float", "truncated", "resized"),
     "upsampling": ("direct", "through-input"),

@@ -44,15 +44,17 @@ class RegionRule:
 
 @dataclass(frozen=True)
 class TightRule:
-    """When a region decoder is told, by the second number of ``context``, that a picture's box is
-    tight: that its object touches all four sides."""
+    """Which of a picture's boxes are tight, so that their object touches all four sides, and when a
+    region decoder is told so by the second number of ``context``."""
 
-    told: Literal["judged", "always"] = "judged"
+    told: Literal["judged", "always", "never"] = "judged"
     """``judged``: not at first; asked again, and told, where its answer comes close to all four
-    sides, which costs another decode."""
+    sides, which costs another decode.  ``always``: of every box, which then counts as tight.
+    ``never``, for a decoder that did not learn the difference: boxes are judged by their answer,
+    for threshold and ``ellipse_prior`` alone."""
     gap: float = 0.06
-    """``judged``: largest distance of the first answer to a side, as a share of the box's width or
-    height, at which a box is tight."""
+    """Unless ``always``: largest distance of the first answer to a side, as a share of the box's
+    width or height, at which a box is tight."""
     threshold: float = 0.0
     """As the model's, for answers to tight boxes."""
 

@@ -187,7 +187,7 @@ def bundle_content(
             "ellipsoid_prior": config.ellipsoid_prior,
         },
     }
-    if config.tight != "never":
+    if config.tight != "none":
         spec["tight"] = {
             "told": config.tight,
             "gap": config.tight_gap,

@@ -262,11 +262,11 @@ class ExportConfig:
     the largest paired t.  docs/model_card.md has the table."""
     overlap: Literal["later-box", "smaller-box"] = "smaller-box"
     """As :class:`inference.bundle.ModelSpec` has it; docs/model_card.md says what it gave."""
-    tight: Literal["never", "judged", "always"] = "never"
+    tight: Literal["none", "never", "judged", "always"] = "none"
     tight_gap: float = 0.15
     tight_threshold: float = -0.4
-    """:class:`inference.rules.TightRule`, for runs with ``samples.known_tight``; ``never``: the
-    decoder is not told."""
+    """:class:`inference.rules.TightRule`; ``none``: the bundle has no such rule; ``judged`` and
+    ``always`` are for runs with ``samples.known_tight``."""
     volume_views: Literal["with-prior", "both"] = "both"
     ellipsoid_prior: float = 1.0
     """``volume.views`` and ``volume.ellipsoid_prior`` of the bundle, chosen on validation."""

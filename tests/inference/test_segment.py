@@ -249,6 +249,24 @@ def test_the_ellipse_counts_for_tight_boxes_only_where_the_model_knows_them(brig
     assert bright(region=REGION, ellipse_prior=1000.0).segment(loose, box).sum() > 64
 
 
+def test_a_decoder_that_is_never_told_is_asked_once_whatever_its_boxes(bright, fake_engine):
+    # the logit rises by 1/2 a pixel from a side: a threshold of 1 takes two pixels from each
+    rule = TightRule(told="never", gap=0.1, threshold=1.0)
+    segmenter = bright(region=REGION, tight=rule)
+    box, whole = [[8, 8, 23, 23]], (32, 32)
+    assert segmenter.segment(picture_with((8, 8, 23, 23), shape=whole), box).sum() == 12 * 12
+    assert segmenter.segment(picture_with((12, 12, 19, 19), shape=whole), box).sum() == 8 * 8
+    assert contexts(fake_engine) == [[0, 0], [0, 0]]
+
+
+def test_without_being_told_the_ellipse_counts_where_the_answer_fits_the_box(bright):
+    rule = TightRule(told="never", gap=0.1, threshold=0.0)
+    rounded = bright(region=REGION, tight=rule, ellipse_prior=1000.0)
+    box, whole = [[8, 8, 23, 23]], (32, 32)
+    assert 64 < rounded.segment(picture_with((8, 8, 23, 23), shape=whole), box).sum() < 256
+    assert rounded.segment(picture_with((12, 12, 19, 19), shape=whole), box).sum() == 64
+
+
 # --- an embedding that is kept ------------------------------------------------------------------
 
 
