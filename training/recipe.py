@@ -332,8 +332,8 @@ class SweepConfig:
     """Which setting of a bundle, which values, on which validation cases."""
 
     key: str = "threshold"
-    """``threshold``, ``ellipse_prior``, ``volume.threshold`` or ``volume.ellipsoid_prior``; set in
-    every model of the bundle."""
+    """``threshold``, ``ellipse_prior``, ``tight.gap``, ``tight.threshold``, ``volume.threshold`` or
+    ``volume.ellipsoid_prior``; set in every model of the bundle."""
     values: tuple[float, ...] = (0.0, -0.3, -0.6, -0.9)
     modalities: tuple[str, ...] = ()
     """Empty: all."""

@@ -22,7 +22,14 @@ from training.validate import CaseAccuracy, accuracy_summary, loosened, validate
 Rows = dict[float, list[CaseAccuracy]]
 """Value of the setting to the accuracy of every case, in the same order."""
 
-SETTINGS = ("threshold", "ellipse_prior", "volume.threshold", "volume.ellipsoid_prior")
+SETTINGS = (
+    "threshold",
+    "ellipse_prior",
+    "tight.gap",
+    "tight.threshold",
+    "volume.threshold",
+    "volume.ellipsoid_prior",
+)
 """Keys of a model in bundle.json that a sweep may change."""
 
 
@@ -32,7 +39,8 @@ def sweep(bundle: Path, cases: Sequence[StoredCase], config: SweepConfig) -> Row
     Boxes are the same for every value (``config.loosen``, ``config.seed``).
 
     Raises:
-        TrainingError: the key is none of :data:`SETTINGS`, or no case is left.
+        TrainingError: the key is none of :data:`SETTINGS` or of a rule that the bundle does not
+            have, or no case is left.
     """
     if config.key not in SETTINGS:
         raise TrainingError(f"key: expected one of {', '.join(SETTINGS)}, found {config.key}")
@@ -55,11 +63,17 @@ def sweep(bundle: Path, cases: Sequence[StoredCase], config: SweepConfig) -> Row
 
 
 def with_setting(bundle: Path, key: str, value: float, folder: Path) -> Path:
-    """A copy of ``bundle`` at ``folder`` with ``key`` (dotted) of every model set to ``value``."""
+    """A copy of ``bundle`` at ``folder`` with ``key`` (dotted) of every model set to ``value``.
+
+    Raises:
+        TrainingError: the key is of the tight rule, which a model does not have.
+    """
     shutil.copytree(bundle, folder)
     content: dict[str, Any] = json.loads((folder / "bundle.json").read_text())
     *parents, last = key.split(".")
-    for model in content["models"].values():
+    for name, model in content["models"].items():
+        if "tight" in parents and "tight" not in model:
+            raise TrainingError(f"{bundle}: {name}: expected a model with tight, found none")
         table = model
         for parent in parents:
             table = table.setdefault(parent, {})

@@ -30,6 +30,22 @@ def test_a_setting_changes_in_every_model_of_a_copy(tmp_path):
     assert (BUNDLE / "bundle.json").read_text() == before
 
 
+def test_the_tight_rule_is_swept_where_there_is_one(tmp_path):
+    content = json.loads((BUNDLE / "bundle.json").read_text())
+    for model in content["models"].values():
+        model["tight"] = {"told": "never", "gap": 0.1, "threshold": -0.6}
+    (tmp_path / "with").mkdir()
+    (tmp_path / "with" / "bundle.json").write_text(json.dumps(content))
+    folder = with_setting(tmp_path / "with", "tight.gap", 0.25, tmp_path / "b")
+    models = json.loads((folder / "bundle.json").read_text())["models"]
+    assert all(m["tight"] == {"told": "never", "gap": 0.25, "threshold": -0.6}
+               for m in models.values())  # fmt: skip
+    del content["models"]["general"]["tight"]
+    (tmp_path / "with" / "bundle.json").write_text(json.dumps(content))
+    with pytest.raises(TrainingError, match="general: expected a model with tight, found none"):
+        with_setting(tmp_path / "with", "tight.gap", 0.25, tmp_path / "c")
+
+
 def test_every_value_sees_the_same_cases_and_boxes(full_store):
     config = SweepConfig(values=(-1e6, 1e6), modalities=("Ultrasound",), loosen=0.05)
     rows = sweep(BUNDLE, read_store(full_store, "val"), config)
