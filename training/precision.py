@@ -2,10 +2,11 @@
 
 Post-training quantisation with accuracy control
 (``nncf.quantize_with_accuracy_control``): calibrated on training cases, controlled on validation
-cases.  The control's score is the DSC on the decoder's own grid, with the other graph in float32;
+cases.  The control's score is the DSC on the graph's own grid, with the other graphs in float32;
 what the whole bundle loses is measured afterwards by ``validate``'s metric on whole cases.
 """
 
+import functools
 import json
 import logging
 import shutil
@@ -18,10 +19,13 @@ from numpy.typing import NDArray
 
 import inference
 from inference.bundle import read_bundle
+from inference.rules import VolumeRegionRule
+from inference.volume_region import cell_weights, region_inputs, sample_volume, volume_region
 from training.bundle_record import graph_digests, replace_folder, write_json
 from training.errors import TrainingError
 from training.half_weights import store_whole
-from training.numerics import plain_sample, questions
+from training.numerics import BOXES_PER_CASE, plain_sample, questions
+from training.prompts import volume_boxes
 from training.recipe import QuantiseConfig
 from training.store import StoredCase, read_store
 from training.validate import accuracy_summary, validate
@@ -44,7 +48,8 @@ def quantise(bundle: Path, store_dir: Path, folder: Path, config: QuantiseConfig
     """Write the bundle at ``folder`` with INT8 graphs (ONNX, so both engines run them).
 
     Raises:
-        TrainingError: NNCF is not installed, the bundle has no regions, or is no ONNX.
+        TrainingError: NNCF is not installed, the bundle has no regions, or is no ONNX; it answers
+            whole boxes of volumes, and the cases drawn for calibration or control hold none.
     """
     general = read_bundle(bundle).models[read_bundle(bundle).routing["default"]]
     if general.region is None or Path(general.encoder).suffix != ".onnx":
@@ -89,6 +94,18 @@ def quantise(bundle: Path, store_dir: Path, folder: Path, config: QuantiseConfig
         partial / general.decoder, [o for _, objects, _ in calibrating for o in objects],
         validating, decoder_score, config,
     )  # fmt: skip
+    rule = general.volume_region
+    if rule is not None:
+        boxes = [
+            [item for case in cases for item in box_questions(case, rule)]
+            for cases in (calibration, validation)
+        ]
+        if not all(boxes):
+            raise TrainingError("store: expected volumes among the cases, found none")
+        quantise_graph(
+            partial / rule.graph, [i for i, _ in boxes[0]], boxes[1],
+            functools.partial(volume_score, rule.threshold), config,
+        )  # fmt: skip
     content = json.loads((partial / "bundle.json").read_text())
     content["files"] = graph_digests(partial)
     content["precision"] = "int8"
@@ -108,8 +125,33 @@ def some(cases: list[StoredCase], count: int, dice: np.random.Generator) -> list
     return [cases[i] for _, i in sorted(ranked)[:count]]
 
 
+def box_questions(
+    case: StoredCase, rule: VolumeRegionRule
+) -> list[tuple[Inputs, NDArray[np.float32]]]:
+    """What the graph of whole boxes is asked about the first objects of a volume, and the share of
+    the object in each cell, (1, Z, Y, X); of a picture nothing."""
+    if not case.is_volume:
+        return []
+    found = []
+    for label, (x0, y0, z0, x1, y1, z1) in list(volume_boxes(case).items())[:BOXES_PER_CASE]:
+        box = (float(x0), float(y0), float(z0), x1 + 1.0, y1 + 1.0, z1 + 1.0)
+        region = volume_region(box, rule)
+        weights = cell_weights(region, case.gts.shape, rule.grid)
+        target = sample_volume(np.asarray(case.gts) == label, weights)
+        asked = region_inputs(np.asarray(case.imgs), region, box, rule.grid)
+        found.append((asked, target[None]))
+    return found
+
+
+def volume_score(
+    threshold: float, run: Callable[[Inputs], Any], items: Iterable[Any]
+) -> list[float]:
+    """DSC of each of :func:`box_questions` on the cells."""
+    return [grid_dice([run(asked)], target, threshold) for asked, target in items]
+
+
 def grid_dice(logits: list[Any], targets: NDArray[np.float32], threshold: float) -> float:
-    """Mean DSC on the decoder's grid; two empty masks agree (1)."""
+    """Mean DSC on the graph's grid; two empty masks agree (1)."""
     scores = []
     for found, wanted in zip(logits, targets > 0.5, strict=True):
         mask = np.asarray(found)[0] > threshold

@@ -31,6 +31,27 @@ def test_the_score_is_the_dice_on_the_decoders_grid():
     assert grid_dice([right - 1.5], target[:1], -0.6) == 1
 
 
+def test_boxes_of_a_volume_are_asked_about_with_their_objects_in_the_cells(full_store):
+    from training.precision import box_questions, volume_score
+    from training.store import read_store
+
+    spec = read_bundle(DEFAULT_BUNDLE).models["general"]
+    picture, volume = (
+        next(c for c in read_store(full_store, "val") if c.is_volume == wanted)
+        for wanted in (False, True)
+    )
+    assert box_questions(picture, spec.volume_region) == []
+    items = box_questions(volume, spec.volume_region)
+    ((asked, target),) = items  # a ball in its box
+    assert asked["crops"].shape == (1, 2, 24, 64, 64) and target.shape == (1, 24, 64, 64)
+    inside = (np.abs(np.repeat(np.repeat(asked["place"][0, :3], 2, 2), 2, 3)) < 1).all(0)
+    assert target[0][~inside].max() < 0.5  # nothing outside
+    assert (target > 0.5).sum() / inside.sum() == pytest.approx(np.pi / 6, abs=0.1)
+    assert asked["crops"][0, 0][target[0] > 0.9].min() > asked["crops"][0, 0][0, 0, 0]
+    assert volume_score(0.5, lambda _: target, items) == [1]
+    assert volume_score(0.5, lambda _: 1 - target, items)[0] < 0.1
+
+
 def test_few_cases_are_of_every_modality(full_store):
     from training.precision import some
     from training.store import read_store
@@ -89,8 +110,8 @@ def test_an_int8_bundle_is_smaller_whole_and_runs(full_store, tmp_path):
     assert ended.returncode == 0, ended.stderr[-2000:]
     bundle = read_bundle(tmp_path / "int8")
     bundle.verify()
-    general = bundle.models[bundle.routing["default"]]  # experts and volumes stay as they are
-    for name in (general.encoder, general.decoder):
+    general = bundle.models[bundle.routing["default"]]  # experts stay as they are
+    for name in (general.encoder, general.decoder, general.volume_region.graph):
         store_whole(tmp_path / "f32" / name)  # the bundle's weights are of sixteen bits
         sizes = [(tmp_path / kind / name).stat().st_size for kind in ("int8", "f32")]
         assert sizes[0] < 0.4 * sizes[1]
