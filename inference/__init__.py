@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from inference.bundle import Fidelity
-    from inference.engine import EngineName, Precision
+    from inference.engine import EngineName, PrecisionChoice
     from inference.segment import Segmenter
 
 
 def load(
     bundle: str | PathLike[str] | None = None,
     engine: EngineName = "openvino",
-    precision: Precision = "f32",
+    precision: PrecisionChoice = "auto",
     threads: int = 0,
     cache_dir: str | PathLike[str] | None = None,
     fidelity: Fidelity | None = None,
@@ -41,7 +41,9 @@ def load(
     Args:
         bundle: folder with bundle.json.
         engine: ``openvino`` or ``onnxruntime``.
-        precision: ``f32`` or ``bf16`` (OpenVINO on a processor with bf16).
+        precision: ``f32``, ``bf16`` (OpenVINO on a processor with bf16), or ``auto``: bf16 where
+            the processor has it and the bundle's record says that it costs next to nothing
+            (:mod:`inference.precision`).
         threads: 0 for as many as the process may use.
         cache_dir: keeps compiled graphs from one process to the next; None keeps none.
         fidelity: ``corrected`` or ``published`` (docs/challenge_models.md); None: as the bundle
@@ -53,10 +55,14 @@ def load(
 
     from inference.bundle import DEFAULT_BUNDLE, read_bundle
     from inference.engine import EngineSettings
+    from inference.precision import resolve_precision
     from inference.segment import Segmenter
 
+    read = read_bundle(DEFAULT_BUNDLE if bundle is None else Path(bundle), fidelity)
     settings = EngineSettings(
-        engine, precision, threads, None if cache_dir is None else Path(cache_dir)
+        engine,
+        resolve_precision(precision, engine, read.record),
+        threads,
+        None if cache_dir is None else Path(cache_dir),
     )
-    folder = DEFAULT_BUNDLE if bundle is None else Path(bundle)
-    return Segmenter(read_bundle(folder, fidelity), settings)
+    return Segmenter(read, settings)

@@ -4,6 +4,7 @@ Everything that makes one model differ from another stands in ``bundle.json``; `
 describes every key.
 """
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -148,6 +149,9 @@ class Bundle:
     sha256: Mapping[str, str]
     """Digest of every graph file."""
     fidelity: Fidelity = "corrected"
+    record: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    """bundle.json as it stands, for what no program needs to answer: how the model was trained and
+    what was measured of it."""
 
     def model_for(self, modality: str = UNKNOWN, is_volume: bool = False) -> str:
         """Name of the model that answers for a modality, or for every volume where the routing has
@@ -213,6 +217,7 @@ def read_bundle(folder: Path, fidelity: Fidelity | None = None) -> Bundle:
             _words(content["routing"], "routing"),
             _words(content["files"], "files"),
             chosen,
+            content,
         )
     except (KeyError, AttributeError, TypeError) as error:
         raise BundleError(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 EngineName = Literal["openvino", "onnxruntime"]
 Precision = Literal["f32", "bf16"]
+PrecisionChoice = Literal["auto", "f32", "bf16"]
+"""``auto``: :mod:`inference.precision`."""
 Array: TypeAlias = "NDArray[np.float32]"
 
 

@@ -18,6 +18,11 @@ from collections.abc import Mapping, Sequence
 
 from inference.blob import blob_path, cache_key, compiler_settings, open_blob
 from inference.openvino_library import LibraryGraph, library_version, open_device
+from inference.precision import resolve_precision
+
+TYPE_CHECKING = False  # as typing's
+if TYPE_CHECKING:
+    from typing import Any
 
 SWITCH_S = 0.0005
 """While graphs are opened, a thread that comes back from the library waits this long, not 5 ms, for
@@ -42,14 +47,14 @@ class HeadStart:
     """A thread that opens compiled graphs."""
 
     def __init__(
-        self, inputs: str, bundle: str, cache: str, precision: str = "f32", threads: int = 0
+        self, inputs: str, bundle: str, cache: str, precision: str = "auto", threads: int = 0
     ) -> None:
         self._inputs, self._bundle, self._cache = inputs, bundle, cache
-        self._precision = precision
+        self._precision, self._threads = precision, threads
         self._planned = threading.Event()
         self._ready: dict[str, threading.Event] = {}
         self._graphs: dict[str, LibraryGraph] = {}
-        self._settings = compiler_settings(precision, threads)
+        self._settings: Mapping[str, str] = {}
         self._usual_switch_s = sys.getswitchinterval()
         self.spans: list[tuple[float, float, int]] = []
         """When graphs were opened, on :func:`time.perf_counter`'s clock, and by which thread."""
@@ -68,8 +73,15 @@ class HeadStart:
     def _work(self) -> None:
         keys: dict[str, str] = {}
         try:
-            open_device(self._settings)
-            keys = self._plan()
+            likely = "f32" if self._precision == "auto" else self._precision
+            open_device(compiler_settings(likely, self._threads))  # opened again it costs nothing
+            import json
+
+            with open(os.path.join(self._bundle, "bundle.json"), encoding="utf-8") as file:
+                content = json.load(file)
+            precision = resolve_precision(self._precision, "openvino", content)
+            self._settings = compiler_settings(precision, self._threads)
+            keys = self._plan(content, precision)
         except Exception:  # told by whoever does it with all checks
             pass
         self._ready = {path: threading.Event() for path in keys}
@@ -82,16 +94,12 @@ class HeadStart:
             self._ready[path].set()
         sys.setswitchinterval(self._usual_switch_s)
 
-    def _plan(self) -> dict[str, str]:
+    def _plan(self, content: Mapping[str, Any], precision: str) -> dict[str, str]:
         """Files of compiled graphs and their keys, in the order of their use."""
-        import json
-
         from inference.modality import dims_of, modality_of
 
         names = (n for n in os.listdir(self._inputs) if n.endswith(".npz") and n[0] != ".")
         first = min(names)
-        with open(os.path.join(self._bundle, "bundle.json"), encoding="utf-8") as file:
-            content = json.load(file)
         models, routing, dims = content["models"], content["routing"], dims_of(first)
         name = routing.get(modality_of(first), routing["default"])
         pair = (models[name], models[routing.get("3D", name)])
@@ -104,7 +112,7 @@ class HeadStart:
             return {}
         version, keys = library_version(), {}
         for graph, batch in (volume if dims == "3D" else picture).items():
-            key = cache_key(content["files"][graph], self._precision, batch, version)
+            key = cache_key(content["files"][graph], precision, batch, version)
             keys[blob_path(self._cache, graph, key)] = key
         return keys
 
@@ -129,7 +137,7 @@ def begin(argv: Sequence[str]) -> None:
         inputs,
         bundle,
         os.path.normpath(cache),  # as pathlib spells it
-        given.get("precision", "f32"),
+        given.get("precision", "auto"),
         int(threads),
     )
 

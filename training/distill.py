@@ -94,7 +94,9 @@ class DistillTask:
 
     def __init__(self, store_dir: Path, teacher: Path, config: DistillConfig) -> None:
         self.store_dir, self.config = store_dir, config
-        self.teacher = inference.load(teacher, threads=config.device.threads).model()
+        self.teacher = inference.load(
+            teacher, precision="f32", threads=config.device.threads
+        ).model()
         probe = first_tensor(self.teacher.embed(np.zeros((8, 8, 3), np.uint8)))
         student = PromptedSegmenter(config.model)
         student.encoder.freeze(config.frozen_blocks)

@@ -179,6 +179,7 @@ def judge_group(
     candidate = expert.with_name("candidate")
     compose(general, {group: expert}, {group: modalities}, candidate)
     before, after = (
-        validate(inference.load(folder), cases, with_nsd=False) for folder in (general, candidate)
+        validate(inference.load(folder, precision="f32"), cases, with_nsd=False)
+        for folder in (general, candidate)
     )
     return [judge(group, modality, before, after, config) for modality in modalities]

@@ -47,7 +47,7 @@ def draw_failures(bundle: Path, store_dir: Path, csv: Path, out: Path, count: in
     cases = {c.info.file: c for split in ("val", "test") for c in read_store(store_dir, split)}
     rows = [r for r in read_accuracy(csv) if r.file in cases]
     may_show = [r for r in rows if cases[r.file].info.redistributable == "yes"]
-    segmenter = inference.load(bundle)
+    segmenter = inference.load(bundle, precision="f32")
     out.mkdir(parents=True, exist_ok=True)
     paths = []
     for row in worst(may_show, count):

@@ -67,7 +67,7 @@ def compare(
     changed: dict[str, list[float]] = {}
     onnx = (folder / "decoder.onnx").exists()
     engines: list[EngineName] = ["openvino", "onnxruntime"] if onnx else ["openvino"]
-    loaded = {name: inference.load(folder, name).model() for name in engines}
+    loaded = {name: inference.load(folder, name, "f32").model() for name in engines}
     for case in cases:
         sample = plain_sample(case, config.input_size, config.region_size)
         result["objects"] += len(sample.boxes)

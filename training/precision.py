@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import inference
 from inference.bundle import read_bundle
+from inference.precision import has_bf16
 from inference.rules import VolumeRegionRule
 from inference.volume_region import cell_weights, region_inputs, sample_volume, volume_region
 from training.bundle_record import graph_digests, replace_folder, write_json
@@ -213,10 +214,10 @@ def precision_costs(
     bf16 is measured where OpenVINO takes it; on a processor without bf16 it computes in float32,
     and ``bf16_native`` says so.
     """
-    runs: dict[str, Any] = {"f32": inference.load(bundle)}
+    runs: dict[str, Any] = {"f32": inference.load(bundle, precision="f32")}
     runs["bf16"] = inference.load(bundle, precision="bf16")
     if int8 is not None:
-        runs["int8"] = inference.load(int8)
+        runs["int8"] = inference.load(int8, precision="f32")
     scores: dict[str, dict[str, float]] = {}
     for name, segmenter in runs.items():
         summary = accuracy_summary(validate(segmenter, cases, with_nsd=False))
@@ -228,11 +229,4 @@ def precision_costs(
         }
         for name, found in scores.items()
     }
-    return {"cases": len(cases), "bf16_native": has_native_bf16(), **costs}
-
-
-def has_native_bf16() -> bool:
-    """Whether OpenVINO computes in bf16 on this processor."""
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return {"cases": len(cases), "bf16_native": has_bf16(), **costs}

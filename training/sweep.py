@@ -58,7 +58,9 @@ def sweep(bundle: Path, cases: Sequence[StoredCase], config: SweepConfig) -> Row
             changed = with_setting(bundle, config.key, value, Path(scratch) / str(value))
             dice = np.random.default_rng(config.seed)
             boxes = loosened(dice, config.loosen) if config.loosen else None
-            rows[value] = validate(inference.load(changed), kept, boxes, with_nsd=False)
+            rows[value] = validate(
+                inference.load(changed, precision="f32"), kept, boxes, with_nsd=False
+            )
     return rows
 
 

@@ -138,7 +138,9 @@ def validate(
 def mean_scores(bundle: Path, cases: Sequence[StoredCase]) -> dict[str, float]:
     """DSC of a bundle with tight boxes: mean over modalities of each of 2D and 3D, and ``score``,
     the mean of those that are there."""
-    summary = accuracy_summary(validate(inference.load(bundle), cases, with_nsd=False))
+    summary = accuracy_summary(
+        validate(inference.load(bundle, precision="f32"), cases, with_nsd=False)
+    )
     means = {dims: table["mean"]["dsc"] for dims, table in summary.items()}
     return {**means, "score": float(np.mean(list(means.values())))}
 

@@ -1,5 +1,6 @@
 """Graphs opened ahead of everything else: the right ones, or none, and never another mask."""
 
+import json
 import os
 import subprocess
 import sys
@@ -78,6 +79,24 @@ def test_a_graph_for_other_settings_is_not_taken(surroundings):
     assert HeadStart(*surroundings, "bf16").take(blob(surroundings[2], "encoder"), SETTINGS) is None
 
 
+def test_the_record_of_the_bundle_says_the_precision_where_nobody_else_does(
+    surroundings, monkeypatch
+):
+    """Graphs are there in bf16 alone: where the processor is said to have it they are opened."""
+    inputs, bundle, _ = surroundings
+    content = json.loads(Path(bundle, "bundle.json").read_text())
+    costs = {"bf16_native": True, "bf16": {"2D": {"dsc": 0.9, "loss": 0.0}}}
+    Path(bundle, "bundle.json").write_text(json.dumps(content | {"precision_costs": costs}))
+    kept = str(Path(bundle).with_name("kept"))
+    inference.load(bundle, precision="bf16", cache_dir=kept).model().compile()
+    for flags, wanted in (("avx512_bf16", "bf16"), ("avx2", "f32")):
+        monkeypatch.setattr("inference.precision.processor", lambda flags=flags: flags)
+        taken = HeadStart(inputs, bundle, kept).take(
+            blob(kept, "encoder"), compiler_settings(wanted, 0)
+        )
+        assert isinstance(taken, LibraryGraph) == (wanted == "bf16")
+
+
 def test_a_graph_that_was_opened_ahead_is_the_one_that_runs(surroundings, monkeypatch):
     inputs, folder, cache = surroundings
     started = HeadStart(inputs, folder, cache)
@@ -113,13 +132,13 @@ BUNDLE = os.path.join(os.path.dirname(inference.__file__), "bundle")
 @pytest.mark.parametrize(
     ("argv", "begun_with"),
     [
-        ([], ("inputs", BUNDLE, "cache", "f32", 0)),
-        (["-i", "here"], ("here", BUNDLE, "cache", "f32", 0)),
+        ([], ("inputs", BUNDLE, "cache", "auto", 0)),
+        (["-i", "here"], ("here", BUNDLE, "cache", "auto", 0)),
         (
             ["-v", "--input", "here", "-o", "there", "--profile", "trace"],
-            ("here", BUNDLE, "cache", "f32", 0),
+            ("here", BUNDLE, "cache", "auto", 0),
         ),
-        (["-o", "-i"], ("inputs", BUNDLE, "cache", "f32", 0)),
+        (["-o", "-i"], ("inputs", BUNDLE, "cache", "auto", 0)),
         (
             ["--model", "m", "--cache", "./c/", "--precision", "bf16", "--threads", "3"],
             ("inputs", "m", "c", "bf16", 3),
@@ -168,7 +187,7 @@ def test_the_head_start_waits_for_nothing_but_what_opens_graphs():
     )
     line = [sys.executable, "-S", "-c", program]
     ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
-    parts = "blob errors head_start openvino_library processor signal_stack"
+    parts = "blob errors head_start openvino_library precision processor signal_stack"
     assert ended.stdout.split() == [f"inference.{part}" for part in parts.split()]
 
 
