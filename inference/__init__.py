@@ -42,7 +42,7 @@ def load(
         bundle: folder with bundle.json.
         engine: ``openvino`` or ``onnxruntime``.
         precision: ``f32``, ``bf16`` (OpenVINO on a processor with bf16), or ``auto``: bf16 where
-            the processor has it and the bundle's record says that it costs next to nothing
+            the processor is fast in it and the bundle's record says that it costs next to nothing
             (:mod:`inference.precision`).
         threads: 0 for as many as the process may use.
         cache_dir: keeps compiled graphs from one process to the next; None keeps none.

@@ -92,8 +92,9 @@ def make_parser() -> "ArgumentParser":
     )  # fmt: skip
     model.add_argument(
         "--precision", choices=("auto", "f32", "bf16"),
-        help="arithmetic; bf16 is for openvino on a processor that has it; auto: bf16 there if the"
-        " bundle's record says that it costs next to nothing, else f32 (default: %(default)s)",
+        help="arithmetic; bf16 is for openvino on a processor that has it; auto: bf16 where the"
+        " processor is fast in it and the bundle's record says that it costs next to nothing,"
+        " else f32 (default: %(default)s)",
     )  # fmt: skip
     model.add_argument(
         "--fidelity", choices=("corrected", "published"),

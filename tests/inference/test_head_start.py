@@ -89,7 +89,7 @@ def test_the_record_of_the_bundle_says_the_precision_where_nobody_else_does(
     Path(bundle, "bundle.json").write_text(json.dumps(content | {"precision_costs": costs}))
     kept = str(Path(bundle).with_name("kept"))
     inference.load(bundle, precision="bf16", cache_dir=kept).model().compile()
-    for flags, wanted in (("avx512_bf16", "bf16"), ("avx2", "f32")):
+    for flags, wanted in (("AMD avx512_bf16", "bf16"), ("AMD avx2", "f32")):
         monkeypatch.setattr("inference.precision.processor", lambda flags=flags: flags)
         taken = HeadStart(inputs, bundle, kept).take(
             blob(kept, "encoder"), compiler_settings(wanted, 0)

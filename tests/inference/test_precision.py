@@ -6,7 +6,7 @@ import pytest
 
 import inference
 from inference import precision
-from inference.precision import bf16_loss, has_bf16, resolve_precision
+from inference.precision import bf16_loss, has_bf16, is_fast_in_bf16, resolve_precision
 from tests.inference.builders import write_bundle
 
 
@@ -19,8 +19,9 @@ def record(in_2d=0.001, in_3d=0.0, native=True):
 def processor_with(monkeypatch):
     """A processor with these instructions."""
 
-    def make(flags: str) -> None:
-        monkeypatch.setattr(precision, "processor", lambda: f"model name : X\nflags : {flags}")
+    def make(flags: str, name: str = "AMD EPYC") -> None:
+        words = f"model name\t: {name}\nflags\t\t: {flags}"
+        monkeypatch.setattr(precision, "processor", lambda: words)
 
     return make
 
@@ -38,6 +39,20 @@ def processor_with(monkeypatch):
 def test_a_processor_has_bf16_by_its_instructions(processor_with, flags, has_it):
     processor_with(flags)
     assert has_bf16() is has_it
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "is_fast"),
+    [
+        ("AMD EPYC 9B14", "avx512f avx512_bf16", True),
+        ("Intel(R) Xeon(R) Platinum 8481C", "avx512f avx512_bf16 amx_bf16 amx_tile", True),
+        ("Intel(R) Xeon(R) Platinum 8481C", "avx512f avx512_bf16", False),  # AMX hidden
+        ("AMD EPYC 7B13", "avx2", False),
+    ],
+)
+def test_not_every_processor_that_has_bf16_is_fast_in_it(processor_with, name, flags, is_fast):
+    processor_with(flags, name)
+    assert is_fast_in_bf16() is is_fast
 
 
 @pytest.mark.parametrize(
