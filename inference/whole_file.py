@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def replace_whole(path: Path, write: Callable[[Path], None], ending: str) -> None:
+def replace_whole(path: Path, write: Callable[[Path], object], ending: str) -> None:
     """Have ``write`` fill a file beside ``path`` under a temporary name with ``ending``, and rename
     it.
 

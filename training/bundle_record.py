@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_splits.split import read_split
+from inference.whole_file import replace_whole
 from training.errors import RecordError
 
 LOG_FILE, CONFIG_FILE = "training_log.jsonl", "training_config.toml"
@@ -66,9 +67,8 @@ def record(folder: Path, key: str, value: Any) -> None:
 
 def write_json(content: dict[str, Any], path: Path) -> None:
     """Write JSON, replacing the file whole."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    text = json.dumps(content, indent=2) + "\n"
+    replace_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"), ".partial")
 
 
 def replace_folder(new: Path, folder: Path) -> None:

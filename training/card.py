@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inference.whole_file import replace_whole
 from training.bundle_record import LOG_FILE, sources_table
 from training.card_tables import (
     accuracy_rows,
@@ -77,9 +78,7 @@ def read_records(bundle: Path, folder: Path) -> Records:
 def write_card(bundle: Path, folder: Path, out: Path, config: CardConfig) -> None:
     """Write the card, replacing it whole."""
     text = card_text(read_records(bundle, folder), config)
-    partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(out)
+    replace_whole(out, lambda partial: partial.write_text(text, encoding="utf-8"), ".partial")
 
 
 def card_text(records: Records, config: CardConfig) -> str:

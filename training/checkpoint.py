@@ -5,14 +5,13 @@ from typing import Any
 
 import torch
 
+from inference.whole_file import replace_whole
 from training.errors import CheckpointError
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:
     """Write a checkpoint, replacing it whole."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    replace_whole(path, lambda partial: torch.save(state, partial), ".partial")
 
 
 def load_state(path: Path) -> dict[str, Any]:

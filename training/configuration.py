@@ -13,6 +13,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from inference.whole_file import replace_whole
 from training.errors import ConfigError
 
 T = TypeVar("T")
@@ -66,9 +67,8 @@ def as_values(config: Any) -> dict[str, Any]:
 
 def write_config(config: Any, path: Path) -> None:
     """Write every value as TOML that :func:`read_config` reads back to an equal ``config``."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(config_text(config), encoding="utf-8")
-    partial.replace(path)
+    text = config_text(config)
+    replace_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"), ".partial")
 
 
 def config_text(config: Any) -> str:

@@ -15,3 +15,8 @@ class CheckpointError(TrainingError):
 
 class RecordError(TrainingError):
     """A record that the model card needs, missing or malformed."""
+
+
+def reason_of(error: BaseException) -> str:
+    """The first 160 characters of what torch says in several lines, in one."""
+    return " ".join(str(error).split())[:160]

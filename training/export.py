@@ -24,7 +24,7 @@ from training.bundle_record import (
 )
 from training.checkpoint import best_checkpoint, load_state
 from training.configuration import as_values, read_config, write_config
-from training.errors import CheckpointError
+from training.errors import CheckpointError, reason_of
 from training.half_weights import fold_batch_norms, round_to_half, store_half
 from training.model import PromptedSegmenter
 from training.recipe import REGION, ExportConfig, FinetuneConfig, ModelConfig
@@ -63,8 +63,9 @@ def export_bundle(
     except RuntimeError as error:
         if "state_dict" not in str(error):
             raise
-        reason = " ".join(str(error).split())[:160]
-        raise CheckpointError(f"{path}: expected this network's weights, found: {reason}") from None
+        raise CheckpointError(
+            f"{path}: expected this network's weights, found: {reason_of(error)}"
+        ) from None
     content = json.loads((partial / "bundle.json").read_text())
     content["training"] = {
         **training_record(run_dir, run, split, config),

@@ -17,7 +17,7 @@ from inference.rules import VolumeRegionRule
 from training.bundle_record import graph_digests, replace_folder, write_json
 from training.checkpoint import best_checkpoint, load_state
 from training.configuration import as_values, read_config
-from training.errors import CheckpointError
+from training.errors import CheckpointError, reason_of
 from training.export import export_graph
 from training.finetune_volumes import volume_rule
 from training.half_weights import fold_batch_norms, round_to_half
@@ -105,9 +105,8 @@ def network_of_run(run_dir: Path, config: VolumeExportConfig, checkpoint: Path |
         except RuntimeError as error:
             if "state_dict" not in str(error):
                 raise
-            reason = " ".join(str(error).split())[:160]
             raise CheckpointError(
-                f"{path}: expected this network's weights, found: {reason}"
+                f"{path}: expected this network's weights, found: {reason_of(error)}"
             ) from None
 
     record = {

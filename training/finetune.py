@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from training.checkpoint import averaged_weights
 from training.devices import Place, place_of
-from training.errors import CheckpointError, ConfigError
+from training.errors import CheckpointError, ConfigError, reason_of
 from training.losses import iou_loss, mask_loss
 from training.model import PromptedSegmenter
 from training.optimisation import Objective, Run, Weights
@@ -161,8 +161,9 @@ def start_with(segmenter: PromptedSegmenter, path: Path) -> None:
     try:
         found = segmenter.load_state_dict(weights, strict=False)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:160]
-        raise CheckpointError(f"{path}: expected this network, found: {reason}") from error
+        raise CheckpointError(
+            f"{path}: expected this network, found: {reason_of(error)}"
+        ) from error
     lacking = [k for k in found.missing_keys if not k.startswith("decoder.iou_head.")]
     if lacking or found.unexpected_keys:
         names = [*lacking, *found.unexpected_keys][:3]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from inference.rules import VolumeRegionRule
 from training.checkpoint import averaged_weights
 from training.devices import Place, place_of
-from training.errors import CheckpointError
+from training.errors import CheckpointError, reason_of
 from training.losses import volume_loss
 from training.optimisation import Objective, Run, Weights, fast_format
 from training.recipe import VOLUME_REGION, VolumeModelConfig, VolumesConfig
@@ -82,8 +82,7 @@ def finetune_volumes(
             try:
                 task.network.load_state_dict(averaged_weights(start_from))
             except RuntimeError as error:
-                reason = " ".join(str(error).split())[:160]
                 raise CheckpointError(
-                    f"{start_from}: expected this network, found: {reason}"
+                    f"{start_from}: expected this network, found: {reason_of(error)}"
                 ) from error
         return Run(task, config, place, run_dir).finish()

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from training.checkpoint import load_state, save_state
 from training.configuration import write_config
 from training.devices import Place
-from training.errors import CheckpointError
+from training.errors import CheckpointError, reason_of
 from training.recipe import RunConfig
 from training.run_log import append_line, keep_lines_until
 
@@ -103,9 +103,8 @@ class Run:
             self.model.load_state_dict(state["model"])
             self.optimiser.load_state_dict(state["optimiser"])
         except (KeyError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:160]
             raise CheckpointError(
-                f"{path}: expected this run's network, found: {reason}"
+                f"{path}: expected this run's network, found: {reason_of(error)}"
             ) from error
         peaks = [rate for parameters, rate in self.task.rates() if parameters]
         for group, peak in zip(self.optimiser.param_groups, peaks, strict=True):

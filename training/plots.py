@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from inference.whole_file import replace_whole
 from training.run_log import read_lines
 
 
@@ -32,7 +33,8 @@ def plot_run(run_dir: Path) -> Path | None:
             right.plot(*zip(*points, strict=True), style, color="tab:red", marker=".", label=name)
         right.set_ylabel("validation DSC, mean over modalities")
         right.legend(loc="center right")
-    path, partial = run_dir / "curves.svg", run_dir / ".curves.partial"
-    figure.savefig(partial, format="svg", metadata={"Date": None})
-    partial.replace(path)
+    path = run_dir / "curves.svg"
+    replace_whole(
+        path, lambda to: figure.savefig(to, format="svg", metadata={"Date": None}), ".partial"
+    )
     return path
