@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 CASES = ("2DBox_US_phantom-head", "3DBox_CT_phantom-abdomen")
 
 
-def run_once(checkout: Path, case: Path, cache: Path) -> tuple[tuple[float, float, float], bytes]:
+def run_once(
+    checkout: Path, case: Path, cache: Path, options: tuple[str, ...] = ()
+) -> tuple[tuple[float, float, float], bytes]:
     """Wall seconds, CPU seconds and peak MiB of one run, and the mask file."""
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = Path(folder, "inputs"), Path(folder, "outputs")
@@ -30,7 +32,7 @@ def run_once(checkout: Path, case: Path, cache: Path) -> tuple[tuple[float, floa
         outputs.mkdir()
         shutil.copy(case, inputs)
         line = [sys.executable, "-m", "inference", "-i", str(inputs), "-o", str(outputs)]
-        line += ["--model", str(ROOT / "inference" / "bundle")]
+        line += ["--model", str(ROOT / "inference" / "bundle"), *options]
         environment = {**os.environ, "PYTHONPATH": str(checkout), "MEDSAM_CACHE": str(cache)}
         with Path(folder, "log").open("w") as log:
             start = time.perf_counter()
