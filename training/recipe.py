@@ -248,23 +248,26 @@ class ExportConfig:
     """A bundle's settings."""
 
     name: str = "medsam-laptop-default"
-    version: str = "0.4.0"
-    warm_start: str = "MobileNetV2 of DeepLab v3, PASCAL VOC (Google Coral, Apache-2.0)"
+    version: str = "0.5.0"
+    warm_start: str = (
+        "the general model of 0.4.0, which began with MobileNetV2 of DeepLab v3, PASCAL VOC"
+        " (Google Coral, Apache-2.0)"
+    )
     """What the run started from, in words for the card."""
     threshold_2d: float = -0.6
     threshold_3d: float = 0.0
     """Chosen on validation, with ``volume.box``: docs/model_card.md has the table."""
     ellipse_priors: Mapping[str, float] = field(
-        default_factory=lambda: {"Dermoscopy": 5.0, "Fundus": 20.0, "PET": 20.0}
+        default_factory=lambda: {"Dermoscopy": 5.0, "Fundus": 20.0, "MR": 1.0, "PET": 20.0}
     )
     """Weight of the geometric prior by modality, where validation gains by it: the weight with the
     best DSC where that is surely above the inscribed ellipse (paired t above 2), else the one with
     the largest paired t.  docs/model_card.md has the table."""
     overlap: Literal["later-box", "smaller-box"] = "smaller-box"
     """As :class:`inference.bundle.ModelSpec` has it; docs/model_card.md says what it gave."""
-    tight: Literal["none", "never", "judged", "always"] = "none"
-    tight_gap: float = 0.15
-    tight_threshold: float = -0.4
+    tight: Literal["none", "never", "judged", "always"] = "never"
+    tight_gap: float = 0.1
+    tight_threshold: float = -0.6
     """:class:`inference.rules.TightRule`; ``none``: the bundle has no such rule; ``judged`` and
     ``always`` are for runs with ``samples.known_tight``."""
     volume_views: Literal["with-prior", "both"] = "both"
@@ -287,7 +290,7 @@ class ExportConfig:
 class VolumeExportConfig:
     """A bundle's settings of the network that answers whole boxes of volumes."""
 
-    version: str = "0.4.0"
+    version: str = "0.5.0"
     overlap: Literal["later-box", "smaller-box"] = "smaller-box"
     """Of every model, as in ``export``."""
     threshold: float = -0.5

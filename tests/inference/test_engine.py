@@ -156,13 +156,13 @@ SHAPE, OBJECTS = (90, 120, 3), [(10, 12, 45, 40), (60, 20, 110, 80), (5, 60, 30,
 VOLUME, RANGES = (6, 60, 50), [(8, 10, 1, 30, 38, 5), (25, 20, 0, 45, 50, 4)]
 
 
-def test_both_engines_draw_the_same_masks_with_the_shipped_model(shipped):
-    other = inference.load(engine="onnxruntime", threads=2)
+def test_both_engines_draw_the_same_masks_with_the_shipped_model():
+    ours, other = (inference.load(None, name, "f32", 2) for name in ("openvino", "onnxruntime"))
     picture, volume = draw_objects(SHAPE, OBJECTS, 0), draw_objects(VOLUME, RANGES, 0)
-    masks = shipped.segment(picture, OBJECTS), other.segment(picture, OBJECTS)
+    masks = ours.segment(picture, OBJECTS), other.segment(picture, OBJECTS)
     assert set(np.unique(masks[0])) == {0, 1, 2, 3}
     assert np.mean(masks[0] != masks[1]) < 1e-3
-    masks = shipped.segment_volume(volume, RANGES), other.segment_volume(volume, RANGES)
+    masks = ours.segment_volume(volume, RANGES), other.segment_volume(volume, RANGES)
     assert set(np.unique(masks[0])) == {0, 1, 2}
     assert np.mean(masks[0] != masks[1]) < 1e-3
 

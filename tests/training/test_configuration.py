@@ -18,6 +18,7 @@ KINDS = {
     "finetune_restart": recipe.FinetuneConfig,
     "finetune_known_tight": recipe.FinetuneConfig,
     "unfold": recipe.UnfoldConfig,
+    "experts_contrast": recipe.ExpertsConfig,
     "finetune_contrast": recipe.FinetuneConfig,
     "unfold_contrast": recipe.UnfoldConfig,
     "finetune_volumes": recipe.VolumesConfig,
@@ -50,7 +51,7 @@ def test_a_file_says_every_value_of_its_step(name, tmp_path):
 
 OF_ONE_RUN = {
     *("finetune_restart", "finetune_known_tight", "finetune_contrast"),
-    *("unfold", "unfold_contrast", "validate"),
+    *("unfold", "unfold_contrast", "experts_contrast", "validate"),
 }
 """Files that are not their step's defaults."""
 

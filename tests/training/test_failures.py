@@ -43,7 +43,9 @@ def test_an_outline_is_one_pixel_inside():
 
 
 def test_cases_that_may_not_be_shown_are_not_drawn(full_store, tmp_path, monkeypatch):
-    monkeypatch.setattr("training.failures.inference.load", lambda bundle: Oracle(shifted))
+    monkeypatch.setattr(
+        "training.failures.inference.load", lambda bundle, precision: Oracle(shifted)
+    )
     rows = [
         CaseAccuracy(c.info.file, c.info.dims, c.info.modality, f"s{i}", c.info.group, 1,
                      i / 10, 0.0, 0.0, 0.0)
