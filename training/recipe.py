@@ -326,6 +326,9 @@ class ValidateConfig:
     """Move box sides outward by up to this share of the image side; 0: tight."""
     seed: int = 0
     """Of the loosening."""
+    slices: int = 0
+    """Volumes alone, at most so many slices of each, every slice asked about as a picture; 0: all
+    cases as they are."""
     precision: Literal["f32", "bf16"] = "f32"
     engine: Literal["openvino", "onnxruntime"] = "openvino"
 

@@ -7,7 +7,7 @@ Beside the model stands the *inscribed ellipse*: what a user gets who fills each
 import csv
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,9 @@ from inference.postprocess import painting_order
 from inference.segment import Segmenter
 from training.errors import RecordError
 from training.store import StoredCase
+
+LEAST_PIXELS = 30
+"""Smallest object of a slice that is asked about as a picture."""
 
 TOLERANCE = 2.0
 """NSD tolerance: mm in 3D, pixels in 2D (the challenge's)."""
@@ -62,6 +65,28 @@ def tight_boxes(labels: NDArray[np.integer]) -> NDArray[np.int64]:
             )
         boxes.append([s.start for s in where[::-1]] + [s.stop - 1 for s in where[::-1]])
     return np.array(boxes, dtype=np.int64)
+
+
+def slice_cases(case: StoredCase, count: int) -> list[StoredCase]:
+    """At most ``count`` slices of a volume as pictures of its modality, spread evenly over those
+    that show something; labels are numbered anew, objects below :data:`LEAST_PIXELS` left out.
+
+    For modalities with few pictures.  Of a picture: none.
+    """
+    if not case.is_volume:
+        return []
+    found = []
+    for z, labels in enumerate(np.asarray(case.gts)):
+        numbers, counts = np.unique(labels, return_counts=True)
+        kept = numbers[(numbers > 0) & (counts >= LEAST_PIXELS)]
+        if len(kept):
+            places = np.searchsorted(kept, labels).clip(max=len(kept) - 1)
+            truth = np.where(kept[places] == labels, places + 1, 0).astype(np.uint16)
+            name = f"{Path(case.info.file).stem}_z{z:03d}.npz"
+            info = replace(case.info, file=name, dims="2D")
+            found.append(StoredCase(info, np.asarray(case.imgs[z]), truth, (1.0, 1.0)))
+    spread = np.linspace(0, len(found) - 1, min(count, len(found)))
+    return [found[int(i)] for i in spread]
 
 
 def loosened(rng: np.random.Generator, share: float) -> BoxMaker:
