@@ -177,7 +177,7 @@ def precision_section(content: dict[str, Any]) -> list[str]:
         [
             name,
             *(
-                f"{costs[name][d]['dsc']:.4f} ({-costs[name][d]['loss']:+.4f})"
+                f"{costs[name][d]['dsc']:.4f} ({0.0 - costs[name][d]['loss']:+.4f})"
                 for d in costs["f32"]
             ),
         ]

@@ -47,7 +47,8 @@ def test_bars_are_met_or_not():
     tight = [row(0.93, modality="CT"), row(0.92, modality="MR", ellipse=0.91),
              row(0.7, dims="3D")]  # fmt: skip
     loose = [replace(r, dsc=r.dsc - 0.02) for r in tight]
-    costs = {"f32": {}, "int8": {"2D": {"dsc": 0.9, "loss": 0.004}}, "cases": 3}
+    costs = {"f32": {}, "bf16": {"2D": {"dsc": 0.9, "loss": 0.004}}, "bf16_native": True}
+    costs["int8"] = {"2D": {"dsc": 0.8, "loss": 0.1}}  # nothing chooses it
     cost = {"encoder_ms": {"median": 100.0}, "decoder_ms": {"median": 49.0}}
     rows = bars(tight, loose, {"precision_costs": costs, "cost": cost})
     met = {words.split(":")[0] + words[-12:]: yes for words, _, yes in rows}
