@@ -47,6 +47,13 @@ def run_once(
         return (wall_s, cpu_s, peak_mib), (outputs / case.name).read_bytes()
 
 
+def paired_cell(rows: list[list[tuple[float, ...]]], measure: int) -> str:
+    """Medians of a measure of both sides of all pairs, and the median of the pairs' ratios."""
+    before, after = (statistics.median(row[side][measure] for row in rows) for side in (0, 1))
+    ratio = statistics.median(row[1][measure] / row[0][measure] for row in rows)
+    return f"{before:.2f}, {after:.2f}, **{ratio:.2f}**"
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -63,11 +70,7 @@ def main() -> None:
         for case in cases:
             masks = {c: run_once(c, case, cache)[1] for c, cache in checkouts.items()}
             rows = [[run_once(c, case, k)[0] for c, k in checkouts.items()] for _ in range(args.n)]
-            cells = []
-            for i in range(3):
-                before, after = (statistics.median(row[side][i] for row in rows) for side in (0, 1))
-                ratio = statistics.median(row[1][i] / row[0][i] for row in rows)
-                cells.append(f"{before:.2f}, {after:.2f}, **{ratio:.2f}**")
+            cells = [paired_cell(rows, i) for i in range(3)]
             same = "yes" if len(set(masks.values())) == 1 else "NO"
             print(f"| {case.stem} | {' | '.join(cells)} | {same} |", flush=True)
 

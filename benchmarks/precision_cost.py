@@ -9,7 +9,6 @@ not the same label.  The last line says what ``--precision auto`` is here.
 
 import argparse
 import io
-import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from before_and_after import CASES, run_once  # noqa: E402
+from before_and_after import CASES, paired_cell, run_once  # noqa: E402
 
 from inference.bundle import DEFAULT_BUNDLE, read_bundle  # noqa: E402
 from inference.precision import bf16_loss, is_fast_in_bf16, resolve_precision  # noqa: E402
@@ -51,11 +50,7 @@ def main() -> None:
 
             changed = other_label([run(precision)[1] for precision in PRECISIONS])
             rows = [[run(precision)[0] for precision in PRECISIONS] for _ in range(args.n)]
-            cells = []
-            for i in range(2):
-                before, after = (statistics.median(row[side][i] for row in rows) for side in (0, 1))
-                ratio = statistics.median(row[1][i] / row[0][i] for row in rows)
-                cells.append(f"{before:.2f}, {after:.2f}, **{ratio:.2f}**")
+            cells = [paired_cell(rows, i) for i in range(2)]  # wall, CPU
             print(f"| {case.stem} | {' | '.join(cells)} | {changed:.2%} |", flush=True)
     record = read_bundle(DEFAULT_BUNDLE).record
     chosen = resolve_precision("auto", "openvino", record)

@@ -4,11 +4,10 @@ Everything that makes one model differ from another stands in ``bundle.json``; `
 describes every key.
 """
 
-import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -149,9 +148,8 @@ class Bundle:
     sha256: Mapping[str, str]
     """Digest of every graph file."""
     fidelity: Fidelity = "corrected"
-    record: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
-    """bundle.json as it stands, for what no program needs to answer: how the model was trained and
-    what was measured of it."""
+    record: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """bundle.json as it stands: what was measured of the model (:mod:`inference.precision`)."""
 
     def model_for(self, modality: str = UNKNOWN, is_volume: bool = False) -> str:
         """Name of the model that answers for a modality, or for every volume where the routing has
@@ -350,12 +348,12 @@ def _fill(kind: type[T], values: Any, where: str) -> T:
         if key not in known:
             raise BundleError(f"{where}.{key}: expected one of {sorted(known)}")
     made: dict[str, Any] = {}
-    for key, field in known.items():
+    for key, known_field in known.items():
         if key not in values:
-            if field.default is MISSING:
+            if known_field.default is MISSING:
                 raise BundleError(f"{where}.{key}: expected this key, found none")
             continue
-        made[key] = _value(key, values[key], field.type, f"{where}.{key}")
+        made[key] = _value(key, values[key], known_field.type, f"{where}.{key}")
     return kind(**made)
 
 

@@ -185,8 +185,7 @@ def run(args: Any) -> int:
     with profile.span("bundle"):
         bundle = read_bundle(Path(args.model), args.fidelity)
     precision = resolve_precision(args.precision, args.engine, bundle.record)
-    if args.verbose:
-        tell_info(__name__, f"computing in {precision}")
+    tell_info("inference", f"computing in {precision}")
     settings = EngineSettings(args.engine, precision, args.threads, cache)
     loader = GraphLoader(bundle, settings)
     paths: list[Path] = []

@@ -69,6 +69,13 @@ def quantise(bundle: Path, store_dir: Path, folder: Path, config: QuantiseConfig
             objects = range(len(sample.boxes))
             yield image, [{"embedding": embedding, **questions(sample, i)} for i in objects], sample
 
+    rule = general.volume_region
+    boxes_calibrating, boxes_validating = (
+        [] if rule is None else [item for case in cases for item in box_questions(case, rule)]
+        for cases in (calibration, validation)
+    )
+    if rule is not None and not (boxes_calibrating and boxes_validating):
+        raise TrainingError("store: expected volumes among the cases, found none")
     calibrating, validating = list(asked(calibration)), list(asked(validation))
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -95,16 +102,9 @@ def quantise(bundle: Path, store_dir: Path, folder: Path, config: QuantiseConfig
         partial / general.decoder, [o for _, objects, _ in calibrating for o in objects],
         validating, decoder_score, config,
     )  # fmt: skip
-    rule = general.volume_region
     if rule is not None:
-        boxes = [
-            [item for case in cases for item in box_questions(case, rule)]
-            for cases in (calibration, validation)
-        ]
-        if not all(boxes):
-            raise TrainingError("store: expected volumes among the cases, found none")
         quantise_graph(
-            partial / rule.graph, [i for i, _ in boxes[0]], boxes[1],
+            partial / rule.graph, [i for i, _ in boxes_calibrating], boxes_validating,
             functools.partial(volume_score, rule.threshold), config,
         )  # fmt: skip
     content = json.loads((partial / "bundle.json").read_text())

@@ -74,7 +74,7 @@ def with_setting(bundle: Path, key: str, value: float, folder: Path) -> Path:
     content: dict[str, Any] = json.loads((folder / "bundle.json").read_text())
     *parents, last = key.split(".")
     for name, model in content["models"].items():
-        if "tight" in parents and "tight" not in model:
+        if "tight" in parents and model.get("tight") is None:
             raise TrainingError(f"{bundle}: {name}: expected a model with tight, found none")
         table = model
         for parent in parents:

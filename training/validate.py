@@ -75,18 +75,24 @@ def slice_cases(case: StoredCase, count: int) -> list[StoredCase]:
     """
     if not case.is_volume:
         return []
-    found = []
+    shown = []
     for z, labels in enumerate(np.asarray(case.gts)):
         numbers, counts = np.unique(labels, return_counts=True)
         kept = numbers[(numbers > 0) & (counts >= LEAST_PIXELS)]
         if len(kept):
-            places = np.searchsorted(kept, labels).clip(max=len(kept) - 1)
-            truth = np.where(kept[places] == labels, places + 1, 0).astype(np.uint16)
-            name = f"{Path(case.info.file).stem}_z{z:03d}.npz"
-            info = replace(case.info, file=name, dims="2D")
-            found.append(StoredCase(info, np.asarray(case.imgs[z]), truth, (1.0, 1.0)))
-    spread = np.linspace(0, len(found) - 1, min(count, len(found)))
-    return [found[int(i)] for i in spread]
+            shown.append((z, kept))
+    spread = np.linspace(0, len(shown) - 1, min(count, len(shown)))
+    return [slice_case(case, *shown[int(i)]) for i in spread]
+
+
+def slice_case(case: StoredCase, z: int, kept: NDArray[np.integer]) -> StoredCase:
+    """Slice ``z`` of a volume as a picture, the labels ``kept`` (sorted) numbered 1..K."""
+    labels = np.asarray(case.gts[z])
+    places = np.searchsorted(kept, labels).clip(max=len(kept) - 1)
+    truth = np.where(kept[places] == labels, places + 1, 0).astype(np.uint16)
+    name = f"{Path(case.info.file).stem}_z{z:03d}.npz"
+    info = replace(case.info, file=name, dims="2D")
+    return StoredCase(info, np.asarray(case.imgs[z]), truth, (1.0, 1.0))
 
 
 def loosened(rng: np.random.Generator, share: float) -> BoxMaker:

@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 import inference
 from inference import precision
+from inference.errors import EngineError
 from inference.precision import bf16_loss, has_bf16, is_fast_in_bf16, resolve_precision
 from tests.inference.builders import write_bundle
 
@@ -94,6 +96,13 @@ def test_what_is_asked_for_is_what_is_used(processor_with, word):
         processor_with(flags)
         for content in (record(), record(0.5), {}):
             assert resolve_precision(word, "openvino", content) == word
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_word_that_no_engine_knows_is_refused_not_taken_for_f32(tmp_path, engine):
+    segmenter = inference.load(write_bundle(tmp_path / "b"), engine, "f23")
+    with pytest.raises(EngineError, match="f23"):
+        segmenter.segment(np.zeros((16, 16), np.uint8), [[1, 1, 9, 9]])
 
 
 @pytest.mark.parametrize(("loss", "chosen"), [(0.0, "bf16"), (0.1, "f32")])

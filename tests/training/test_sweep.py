@@ -44,6 +44,10 @@ def test_the_tight_rule_is_swept_where_there_is_one(tmp_path):
     (tmp_path / "with" / "bundle.json").write_text(json.dumps(content))
     with pytest.raises(TrainingError, match="general: expected a model with tight, found none"):
         with_setting(tmp_path / "with", "tight.gap", 0.25, tmp_path / "c")
+    content["models"]["general"]["tight"] = None
+    (tmp_path / "with" / "bundle.json").write_text(json.dumps(content))
+    with pytest.raises(TrainingError, match="general: expected a model with tight, found none"):
+        with_setting(tmp_path / "with", "tight.gap", 0.25, tmp_path / "d")
 
 
 def test_every_value_sees_the_same_cases_and_boxes(full_store):
