@@ -170,14 +170,13 @@ def validate(args: argparse.Namespace, config: recipe.ValidateConfig) -> None:
     from training.bundle_record import record
     from training.errors import ConfigError
     from training.store import read_store
+    from training.validation_cases import asked_cases
 
-    cases = [c for c in read_store(args.store, config.on) if c.info.dims in config.dims]
+    if args.record and (config.slices or config.corrupted):
+        raise ConfigError("--record: expected cases as they are, found slices or corrupted ones")
+    cases = asked_cases(read_store(args.store, config.on), config)
     dice = np.random.default_rng(config.seed)
     boxes = accuracy.loosened(dice, config.loosen) if config.loosen else None
-    if config.slices:
-        if args.record:
-            raise ConfigError("--record: expected whole cases, found slices of volumes")
-        cases = [part for case in cases for part in accuracy.slice_cases(case, config.slices)]
     segmenter = inference.load(args.bundle, config.engine, config.precision)
     rows = accuracy.validate(segmenter, cases, boxes)
     if args.csv:

@@ -325,10 +325,12 @@ class ValidateConfig:
     loosen: float = 0.0
     """Move box sides outward by up to this share of the image side; 0: tight."""
     seed: int = 0
-    """Of the loosening."""
+    """Of the loosening and of the corruption."""
     slices: int = 0
     """Volumes alone, at most so many slices of each, every slice asked about as a picture; 0: all
     cases as they are."""
+    corrupted: bool = False
+    """Pictures alone, each spoilt once as its modality spoils them (:mod:`training.corruption`)."""
     precision: Literal["f32", "bf16"] = "f32"
     engine: Literal["openvino", "onnxruntime"] = "openvino"
 

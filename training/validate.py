@@ -7,7 +7,7 @@ Beside the model stands the *inscribed ellipse*: what a user gets who fills each
 import csv
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,6 @@ from inference.postprocess import painting_order
 from inference.segment import Segmenter
 from training.errors import RecordError
 from training.store import StoredCase
-
-LEAST_PIXELS = 30
-"""Smallest object of a slice that is asked about as a picture."""
 
 TOLERANCE = 2.0
 """NSD tolerance: mm in 3D, pixels in 2D (the challenge's)."""
@@ -65,34 +62,6 @@ def tight_boxes(labels: NDArray[np.integer]) -> NDArray[np.int64]:
             )
         boxes.append([s.start for s in where[::-1]] + [s.stop - 1 for s in where[::-1]])
     return np.array(boxes, dtype=np.int64)
-
-
-def slice_cases(case: StoredCase, count: int) -> list[StoredCase]:
-    """At most ``count`` slices of a volume as pictures of its modality, spread evenly over those
-    that show something; labels are numbered anew, objects below :data:`LEAST_PIXELS` left out.
-
-    For modalities with few pictures.  Of a picture: none.
-    """
-    if not case.is_volume:
-        return []
-    shown = []
-    for z, labels in enumerate(np.asarray(case.gts)):
-        numbers, counts = np.unique(labels, return_counts=True)
-        kept = numbers[(numbers > 0) & (counts >= LEAST_PIXELS)]
-        if len(kept):
-            shown.append((z, kept))
-    spread = np.linspace(0, len(shown) - 1, min(count, len(shown)))
-    return [slice_case(case, *shown[int(i)]) for i in spread]
-
-
-def slice_case(case: StoredCase, z: int, kept: NDArray[np.integer]) -> StoredCase:
-    """Slice ``z`` of a volume as a picture, the labels ``kept`` (sorted) numbered 1..K."""
-    labels = np.asarray(case.gts[z])
-    places = np.searchsorted(kept, labels).clip(max=len(kept) - 1)
-    truth = np.where(kept[places] == labels, places + 1, 0).astype(np.uint16)
-    name = f"{Path(case.info.file).stem}_z{z:03d}.npz"
-    info = replace(case.info, file=name, dims="2D")
-    return StoredCase(info, np.asarray(case.imgs[z]), truth, (1.0, 1.0))
 
 
 def loosened(rng: np.random.Generator, share: float) -> BoxMaker:

@@ -59,3 +59,10 @@ def test_a_split_becomes_a_store(tmp_path, capsys):
     assert [c.info.file for c in read_store(tmp_path / "store", "train")] == ["a.npz"]
     assert main(["prepare", *(f"--{k}={v}" for k, v in words.items()), "--split=none.csv"]) == 1
     assert "none.csv: expected a split" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--slices=3", "--corrupted=true"])
+def test_only_cases_as_they_are_go_into_a_bundle(flag, tmp_path, capsys):
+    words = ["--store", str(tmp_path), "--bundle", str(tmp_path), "--record", flag]
+    assert main(["validate", *words]) == 1
+    assert "--record: expected cases as they are" in capsys.readouterr().err

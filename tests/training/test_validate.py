@@ -1,7 +1,6 @@
 """Accuracy: boxes from the truth, a model's labels and the inscribed ellipse beside them."""
 
 import csv
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from training.validate import (
     case_accuracy,
     ellipse_labels,
     loosened,
-    slice_cases,
     tight_boxes,
     validate,
     write_accuracy,
@@ -78,27 +76,6 @@ def test_a_smaller_ellipse_lies_over_a_larger_one_though_it_comes_first():
     turned = ellipse_labels(np.array([outer, inner]), (100, 100))
     assert np.array_equal(found, np.choose(turned, [0, 2, 1]))
     assert found[50, 50] == 1
-
-
-def test_slices_of_a_volume_are_pictures_with_labels_of_their_own(store):
-    picture, volume = read_store(store, "test")
-    labels = np.zeros((8, 20, 30), np.uint16)
-    labels[1:7, 2:9, 3:9] = 2  # 42 pixels a slice
-    labels[3:5, 10:16, 10:20] = 5
-    labels[6, 12:14, 20:25] = 1  # 10 pixels: too small
-    labels[7, 12:14, 20:25] = 1
-    case = replace(volume, imgs=np.arange(8 * 600, dtype=np.uint8).reshape(8, 20, 30), gts=labels)
-    parts = slice_cases(case, 100)
-    assert [p.info.file for p in parts] == [f"test-3D_z{z:03d}.npz" for z in range(1, 7)]
-    assert all(p.info.dims == "2D" and not p.is_volume for p in parts)
-    assert all(p.info.group == volume.info.group for p in parts)
-    assert np.array_equal(parts[0].gts, labels[1] == 2)
-    assert np.array_equal(parts[2].gts, np.choose(labels[3] // 2, [0, 1, 2]))
-    assert np.array_equal(parts[5].gts, labels[6] == 2)
-    assert np.array_equal(parts[5].imgs, case.imgs[6])
-    assert [p.info.file[-7:-4] for p in slice_cases(case, 3)] == ["001", "003", "006"]
-    assert slice_cases(picture, 3) == [] and slice_cases(case, 0) == []
-    assert slice_cases(replace(case, gts=labels * 0), 3) == []
 
 
 def test_a_perfect_answer_scores_one_and_the_ellipse_less(store):
