@@ -18,7 +18,7 @@ from inference.errors import EngineError
 from inference.openvino_library import LibraryGraph, import_graph
 from inference.processor import available_threads, processor
 
-_MAGIC = b"medsam-laptop compiled graph 5\n"
+_MAGIC = b"medsam-laptop compiled graph 6\n"
 _HEADER = struct.Struct(f"<{len(_MAGIC)}s16sQI4037x")
 """Before a compiled graph in its file: magic, key, length and CRC-32.  OpenVINO itself notices
 neither changed weights nor another graph under this one's name.  A page of its own, so that the

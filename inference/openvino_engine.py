@@ -23,7 +23,8 @@ from inference.signal_stack import signal_stack_kept
 
 _ONLY_TO_COMPILE = {"SNIPPETS_MODE": "DISABLE"}
 """Else OpenVINO generates a kernel of its own for every chain of small steps, each time that the
-compiled graph is opened: a quarter of what that takes, and no run is faster for it."""
+compiled graph is opened: a quarter of what that takes, and no run is faster for it, but where
+:func:`_rewritten` made such chains."""
 
 
 class OpenVinoGraph:
@@ -80,7 +81,22 @@ def _compile(core: Any, path: Path, batch: int, config: Mapping[str, str]) -> An
             if port.partial_shape.is_dynamic
         }
     )
-    return core.compile_model(model, "CPU", {**config, **_ONLY_TO_COMPILE})
+    only_to_compile = dict(_ONLY_TO_COMPILE)
+    if config["INFERENCE_PRECISION_HINT"] == "f32" and _rewritten(model, path):
+        only_to_compile["SNIPPETS_MODE"] = "ENABLE"
+    return core.compile_model(model, "CPU", {**config, **only_to_compile})
+
+
+def _rewritten(model: Any, path: Path) -> bool:
+    """Put faster steps into a model that is computed in float32; whether some are chains of small
+    steps that need a kernel of their own."""
+    from inference import tanh, winograd  # here: they import numpy
+
+    convolutions = winograd.rewrite(model)
+    chains = tanh.rewrite(model) if tanh.is_slow() else 0
+    if convolutions or chains:
+        tell_info(__name__, f"{path.name}: rewritten: {convolutions} convolutions, {chains} tanh")
+    return chains > 0
 
 
 def _version() -> str | None:
