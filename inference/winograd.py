@@ -74,9 +74,7 @@ def _pays(node: Any) -> bool:
         return False
     picture, weights = node.input_value(0), node.input_value(1)
     stored = _stored(weights.get_node())
-    if stored.get_type_name() != "Constant" or not stored.get_element_type().is_real():
-        return False
-    if not picture.get_partial_shape().is_static:
+    if stored.get_type_name() != "Constant" or not picture.get_partial_shape().is_static:
         return False
     shape, filters = list(picture.get_shape()), list(weights.get_shape())
     values = node.get_attributes()
@@ -85,7 +83,9 @@ def _pays(node: Any) -> bool:
         values["auto_pad"] == "explicit" and values["pads_begin"] == values["pads_end"] == ones
     )
     return (
-        len(shape) == 4
+        _type_of(stored) in ("f32", "f16")
+        and picture.get_element_type().get_type_name() == "f32"
+        and len(shape) == 4
         and shape[0] == 1
         and filters[2:] == [3, 3]
         and values["strides"] == values["dilations"] == ones
@@ -99,6 +99,10 @@ def _pays(node: Any) -> bool:
 def _stored(node: Any) -> Any:
     """The constant that a node is, or whose numbers, of 16 bits, it makes float32."""
     return node.input_value(0).get_node() if node.get_type_name() == "Convert" else node
+
+
+def _type_of(node: Any) -> str:
+    return str(node.get_output_element_type(0).get_type_name())
 
 
 def _products(picture: Any, weights: NDArray[np.float32]) -> Any:

@@ -127,6 +127,12 @@ def test_weights_that_are_no_constant_or_integers_stay():
     assert rewrite(openvino.Model([convolution(picture, integers)], [picture])) == 0
 
 
+def test_a_graph_that_computes_in_16_bits_stays():
+    picture = ops.parameter([1, 128, 32, 32], np.float16)
+    weights = ops.constant(np.ones((128, 128, 3, 3), np.float16))
+    assert rewrite(openvino.Model([convolution(picture, weights)], [picture])) == 0
+
+
 @pytest.fixture
 def bundle(tmp_path):
     """A bundle with one such encoder as OpenVINO's own format; the model and its weights."""
