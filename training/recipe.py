@@ -89,7 +89,7 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class DeviceConfig:
-    """Where a run computes.  Several GPUs: ``torchrun --nproc-per-node N -m training ...``."""
+    """Where a run computes.  Several GPUs: ``torchrun --nproc-per-node N -m -- training ...``."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["f32", "bf16", "fp16"] = "f32"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -292,3 +293,16 @@ def test_curves_are_drawn_of_losses_and_validations(tmp_path):
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
     text = plot_run(tmp_path).read_text()
     assert text.startswith("<?xml") and "</svg>" in text
+
+
+def test_torchrun_leaves_the_documented_command_its_flags():
+    """Without ``--`` before the module it takes --run for an ambiguous flag of its own."""
+    from torch.distributed.run import parse_args
+
+    page = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text()
+    words = re.search(r"`torchrun (--nproc-per-node) N (-m -- training finetune) \.\.\.`", page)
+    assert words is not None
+    flags = ["--store", "S", "--run", "R", "--device.threads", "1"]
+    parsed = parse_args([words[1], "2", *words[2].split(), *flags])
+    assert (parsed.module, parsed.training_script) == (True, "training")
+    assert parsed.training_script_args == ["finetune", *flags]
