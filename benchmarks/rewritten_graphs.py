@@ -18,8 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ sys.path.insert(0, str(ROOT))
 
 from inference import tanh, winograd  # noqa: E402
 from inference.blob import compiler_settings  # noqa: E402
+from inference.openvino_engine import read_graph  # noqa: E402
 
 SIZES = (
     # input channels, output channels, side
@@ -51,41 +53,20 @@ OPEN = (
     "print(time.perf_counter() - began)"
 )
 
-Rewriting = Callable[[Any], bool]
-"""Changes a model; whether it needs kernels for chains of small steps."""
-
-
-def winograd_alone(model: Any) -> bool:
-    """Convolutions."""
-    winograd.rewrite(model)
-    return False
-
-
-def tanh_alone(model: Any) -> bool:
-    """Hyperbolic tangents."""
-    return tanh.rewrite(model) > 0
-
-
-def both(model: Any) -> bool:
-    """Both, in the engine's order."""
-    winograd.rewrite(model)
-    return tanh.rewrite(model) > 0
-
-
-REWRITINGS: Mapping[str, Rewriting] = {
-    "as it is": lambda model: False,
-    "winograd": winograd_alone,
-    "tanh": tanh_alone,
-    "both": both,
+REWRITINGS: Mapping[str, tuple[ModuleType, ...]] = {
+    "as it is": (),
+    "winograd": (winograd,),
+    "tanh": (tanh,),
+    "both": (winograd, tanh),  # in the engine's order
 }
 
 
-def compiled(model: Any, rewriting: Rewriting, threads: int) -> Any:
+def compiled(model: Any, rewritings: Sequence[ModuleType], threads: int) -> Any:
     """A model rewritten and compiled as the engine does."""
-    chains = rewriting(model)
+    counts = {module: module.rewrite(model) for module in rewritings}
     settings = {
         **compiler_settings("f32", threads),
-        "SNIPPETS_MODE": "ENABLE" if chains else "DISABLE",
+        "SNIPPETS_MODE": "ENABLE" if counts.get(tanh) else "DISABLE",
     }
     return openvino.Core().compile_model(model, "CPU", settings)
 
@@ -131,17 +112,10 @@ def opening_ms(model: Any, threads: int, count: int, folder: Path) -> float:
 
 def graph_table(path: Path, threads: int, count: int) -> None:
     """A whole graph."""
-    models = {}
-    for name, rewriting in REWRITINGS.items():
-        model = openvino.Core().read_model(path)
-        model.reshape(
-            {
-                port: [1, *list(port.partial_shape)[1:]]
-                for port in model.inputs
-                if port.partial_shape.is_dynamic
-            }
-        )
-        models[name] = compiled(model, rewriting, threads)
+    models = {
+        name: compiled(read_graph(openvino.Core(), path, 1), rewritings, threads)
+        for name, rewritings in REWRITINGS.items()
+    }
     print(f"| {path.name} | ms | ratio | largest difference | ms to open |")
     print("| --- | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as scratch:
@@ -151,20 +125,19 @@ def graph_table(path: Path, threads: int, count: int) -> None:
     print()
 
 
+def convolution(x: Any, outputs: int, inputs: int, size: int) -> Any:
+    """One with weights at random, which keeps the picture's size."""
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(outputs, inputs, size, size)) / np.sqrt(inputs * size * size)
+    pad = [size // 2, size // 2]
+    return ops.convolution(x, ops.constant(weights.astype(np.float32)), [1, 1], pad, pad, [1, 1])
+
+
 def block(inputs: int, outputs: int, side: int) -> Any:
     """A 3 x 3 convolution, GELU, a 1 x 1 convolution and what came in added."""
-    rng = np.random.default_rng(0)
-
-    def weights(*shape: int) -> Any:
-        scale = np.sqrt(np.prod(shape[1:]))
-        return ops.constant((rng.normal(size=shape) / scale).astype(np.float32))
-
-    def convolution(x: Any, *shape: int, pad: int) -> Any:
-        return ops.convolution(x, weights(*shape), [1, 1], [pad, pad], [pad, pad], [1, 1])
-
     x = ops.parameter([1, inputs, side, side], np.float32)
-    wide = ops.gelu(convolution(x, outputs, inputs, 3, 3, pad=1), "erf")
-    return openvino.Model([ops.add(convolution(wide, inputs, outputs, 1, 1, pad=0), x)], [x])
+    wide = ops.gelu(convolution(x, outputs, inputs, 3), "erf")
+    return openvino.Model([ops.add(convolution(wide, inputs, outputs, 1), x)], [x])
 
 
 def size_table(threads: int, count: int) -> None:
@@ -188,15 +161,9 @@ def size_table(threads: int, count: int) -> None:
 def behind_a_convolution(gelu: bool) -> Any:
     """A 1 x 1 convolution from 64 to 256 channels of 128 x 128 pixels, GELU behind it, and the way
     back."""
-    rng = np.random.default_rng(0)
-    there = (rng.normal(size=(256, 64, 1, 1)) / 8).astype(np.float32)
-    back = (rng.normal(size=(64, 256, 1, 1)) / 16).astype(np.float32)
     x = ops.parameter([1, 64, 128, 128], np.float32)
-    wide = ops.convolution(x, ops.constant(there), [1, 1], [0, 0], [0, 0], [1, 1])
-    step = ops.gelu(wide, "tanh") if gelu else wide
-    return openvino.Model(
-        [ops.convolution(step, ops.constant(back), [1, 1], [0, 0], [0, 0], [1, 1])], [x]
-    )
+    wide = convolution(x, 256, 64, 1)
+    return openvino.Model([convolution(ops.gelu(wide, "tanh") if gelu else wide, 64, 256, 1)], [x])
 
 
 def gelu_table(threads: int, count: int) -> None:

@@ -72,7 +72,8 @@ def compile_openvino(
     return OpenVinoGraph(compiled)
 
 
-def _compile(core: Any, path: Path, batch: int, config: Mapping[str, str]) -> Any:
+def read_graph(core: Any, path: Path, batch: int) -> Any:
+    """A graph as an ``openvino.Model``, its open first axes fixed to ``batch``."""
     model = core.read_model(path)
     model.reshape(
         {
@@ -81,6 +82,11 @@ def _compile(core: Any, path: Path, batch: int, config: Mapping[str, str]) -> An
             if port.partial_shape.is_dynamic
         }
     )
+    return model
+
+
+def _compile(core: Any, path: Path, batch: int, config: Mapping[str, str]) -> Any:
+    model = read_graph(core, path, batch)
     only_to_compile = dict(_ONLY_TO_COMPILE)
     if config["INFERENCE_PRECISION_HINT"] == "f32" and _rewritten(model, path):
         only_to_compile["SNIPPETS_MODE"] = "ENABLE"

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from inference.processor import processor
+from inference.rewriting import replace_nodes
 
 LEAST_NUMBERS = 1 << 20
 """Numbers from which on a step is rewritten.  Each costs 3 ms more when the compiled graph is
@@ -31,14 +32,7 @@ def rewrite(model: Any) -> int:
 
     They are chains of small steps now and fast only as one kernel (``SNIPPETS_MODE``).
     """
-    found = [node for node in model.get_ordered_ops() if _is_large_tanh(node)]
-    for node in found:
-        make = _logistic_gelu if node.get_type_name() == "Gelu" else _logistic_tanh
-        new = make(node.input_value(0))
-        new.set_friendly_name(node.get_friendly_name())
-        new.output(0).add_names(node.output(0).get_names())
-        node.output(0).replace(new.output(0))
-    return len(found)
+    return replace_nodes(model, _is_large_tanh, _logistic)
 
 
 def _is_large_tanh(node: Any) -> bool:
@@ -50,6 +44,11 @@ def _is_large_tanh(node: Any) -> bool:
     shape = node.get_output_partial_shape(0)
     is_f32 = node.get_output_element_type(0).get_type_name() == "f32"
     return is_f32 and shape.is_static and int(np.prod(list(shape.to_shape()))) >= LEAST_NUMBERS
+
+
+def _logistic(node: Any) -> Any:
+    make = _logistic_gelu if node.get_type_name() == "Gelu" else _logistic_tanh
+    return make(node.input_value(0))
 
 
 def _logistic_tanh(x: Any) -> Any:

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.rewriting import replace_nodes
+
 Matrix = NDArray[np.float64]
 
 LEAST_CHANNELS = 128
@@ -57,14 +59,7 @@ _OUTPUT: Matrix = np.array(
 def rewrite(model: Any) -> int:
     """Put products of matrices in the place of those convolutions of an ``openvino.Model`` for
     which they are faster; returns of how many.  The model's shapes have to be fixed."""
-    found = [node for node in model.get_ordered_ops() if _pays(node)]
-    for node in found:
-        weights = _stored(node.input_value(1).get_node()).get_data()
-        fast = _products(node.input_value(0), weights)
-        fast.set_friendly_name(node.get_friendly_name())
-        fast.output(0).add_names(node.output(0).get_names())
-        node.output(0).replace(fast.output(0))
-    return len(found)
+    return replace_nodes(model, _pays, _products)
 
 
 def _pays(node: Any) -> bool:
@@ -105,9 +100,12 @@ def _type_of(node: Any) -> str:
     return str(node.get_output_element_type(0).get_type_name())
 
 
-def _products(picture: Any, weights: NDArray[np.float32]) -> Any:
+def _products(convolution: Any) -> Any:
     """(1, C, H, W) to (1, O, H, W), weights (O, C, 3, 3), one pixel of zeros around."""
     from openvino import opset8 as ops
+
+    picture = convolution.input_value(0)
+    weights = _stored(convolution.input_value(1).get_node()).get_data()
 
     def constant(values: NDArray[Any]) -> Any:
         return ops.constant(values.astype(np.float32))
