@@ -38,6 +38,7 @@ DEFAULT_BUNDLE = Path(__file__).parent / "bundle"
 """The bundle that ships."""
 
 ZRange = Literal["closed", "without-last", "inner"]
+Overlap = Literal["later-box", "smaller-box", "higher-logit"]
 
 T = TypeVar("T")
 
@@ -105,10 +106,11 @@ class ModelSpec:
     """2D, region decoders: set, tight boxes are told from loose ones."""
     clip_to_box: bool = False
     """2D: cut the mask at the box.  In 3D a region decoder's always is, a SAM decoder's never."""
-    overlap: Literal["later-box", "smaller-box"] = "later-box"
+    overlap: Overlap = "later-box"
     """Which of two boxes a pixel belongs to where both masks hold it: the later one, as in the
-    published programs, or the one whose box is smaller: an object inside another keeps its
-    pixels whatever the order of the boxes."""
+    published programs; the one whose box is smaller: an object inside another keeps its pixels
+    whatever the order of the boxes; or, in pictures, of region decoders, the one with the higher
+    logit, unless one object lies inside the other (:func:`inference.overlap.paint_by_logits`)."""
     label_type: Literal["as-needed", "uint8"] = "as-needed"
     """Type of the labels: the smallest that holds them all, or 8 bits, where label 256 is 0
     (``challenge.md`` B2)."""
@@ -261,10 +263,11 @@ def _check(bundle: Bundle, path: Path) -> None:
     for name, spec in bundle.models.items():
         if spec.drawn is not None and spec.sam is None:
             raise BundleError(f"{path}: models.{name}.drawn: expected a model with sam, found none")
-        if spec.tight is not None and spec.region is None:
-            raise BundleError(
-                f"{path}: models.{name}.tight: expected a model with region, found none"
-            )
+        for key, asked in (("tight", spec.tight), ("overlap", spec.overlap == "higher-logit")):
+            if asked and spec.region is None:
+                raise BundleError(
+                    f"{path}: models.{name}.{key}: expected a model with region, found none"
+                )
         scribble = () if spec.scribble is None else (spec.scribble.decoder,)
         whole = () if spec.volume_region is None else (spec.volume_region.graph,)
         for file in (spec.encoder, spec.decoder, *scribble, *whole):
@@ -287,7 +290,7 @@ _NESTED = {
 _WORDS = {
     "resize": get_args(Resize),
     "interpolation": ("antialias", *get_args(LibraryResize)),
-    "overlap": ("later-box", "smaller-box"),
+    "overlap": get_args(Overlap),
     "told": ("judged", "always", "never"),
     "label_type": ("as-needed", "uint8"),
     "box_scaling": ("float", "truncated", "resized"),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.engine import Array, Graph
+from inference.other_boxes import OtherBoxes
 from inference.postprocess import Mask
 from inference.preprocess import Frame
 from inference.resample import Rect
@@ -36,6 +37,8 @@ class Prompt:
     in the encoder's own pixels; None: worked out from ``edges``."""
     draws: "Draws | None" = None
     """Where the random numbers of drawn prompts come from; None: from a beginning of their own."""
+    others: OtherBoxes | None = None
+    """The picture's other boxes, of models that look at them."""
 
 
 @dataclass(frozen=True)

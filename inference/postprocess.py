@@ -1,4 +1,4 @@
-"""From logits to labels in the picture's own pixels."""
+"""From logits to masks in the picture's own pixels (to labels: :mod:`inference.overlap`)."""
 
 from dataclasses import dataclass
 
@@ -17,6 +17,8 @@ class Mask:
     left: int
     inside: NDArray[np.bool_]
     """(h, w); the object lies nowhere outside this window."""
+    logits: NDArray[np.float32] | None = None
+    """(h, w): what was drawn, less its threshold; None where masks are not compared by it."""
 
     @property
     def is_empty(self) -> bool:
@@ -57,11 +59,13 @@ def draw_mask(
     shape: tuple[int, int],
     threshold: float,
     keep: Rect | None = None,
+    with_logits: bool = False,
 ) -> Mask:
     """Logits on a grid over ``covers`` (picture edges) as a mask of a picture of ``shape`` (H, W).
 
     The logits are resampled, bilinear, at native pixels once and only inside ``covers``; ``keep``
-    cuts the mask at a box: a pixel stays when its centre lies inside.
+    cuts the mask at a box: a pixel stays when its centre lies inside.  ``with_logits``: they stay
+    with the mask.
     """
     x0, y0, x1, y1 = covers
     left, right = max(0, int(np.floor(x0))), min(shape[1], int(np.ceil(x1)))
@@ -75,7 +79,7 @@ def draw_mask(
     per_x, per_y = logits.shape[1] / (x1 - x0), logits.shape[0] / (y1 - y0)
     window = ((left - x0) * per_x, (top - y0) * per_y, (right - x0) * per_x, (bottom - y0) * per_y)
     native = resample(logits - np.float32(threshold), window, (bottom - top, right - left))
-    return Mask(top, left, native > 0)
+    return Mask(top, left, native > 0, native if with_logits else None)
 
 
 def cut_mask(mask: Mask, keep: Rect) -> Mask:
@@ -107,46 +111,3 @@ def sample_mask(mask: Mask, rect: Rect, size: tuple[int, int]) -> NDArray[np.flo
 def as_label_type(labels: NDArray[np.unsignedinteger], kind: str) -> NDArray[np.unsignedinteger]:
     """Labels as they are, or as ``uint8``, where 256 becomes 0 (``challenge.md`` B2)."""
     return labels.astype(np.uint8) if kind == "uint8" else labels
-
-
-def painting_order(boxes: NDArray[np.float64], overlap: str) -> list[int]:
-    """Numbers of boxes, from 0, in the order in which their masks are painted over each other.
-
-    Args:
-        boxes: (N, 4) or (N, 6) inclusive boxes; the smaller area (volume) lies above, of equal ones
-            the later.
-        overlap: as :class:`inference.bundle.ModelSpec` has it.
-    """
-    if overlap == "later-box" or len(boxes) < 2:
-        return list(range(len(boxes)))
-    n = boxes.shape[1] // 2
-    sizes = np.prod(boxes[:, n:] - boxes[:, :n] + 1, axis=1)
-    return [int(i) for i in np.argsort(-sizes, kind="stable")]
-
-
-def ranks_of(boxes: NDArray[np.float64], overlap: str) -> NDArray[np.intp] | None:
-    """Rank of every label by :func:`painting_order`, the background's 0 first: a pixel in several
-    masks gets the label of the highest.  None where labels rank by their own numbers."""
-    if overlap == "later-box" or len(boxes) < 2:
-        return None
-    ranks = np.zeros(len(boxes) + 1, np.intp)
-    ranks[1 + np.array(painting_order(boxes, overlap))] = np.arange(1, len(boxes) + 1)
-    return ranks
-
-
-def paint(
-    labels: NDArray[np.unsignedinteger],
-    mask: Mask,
-    label: int,
-    ranks: NDArray[np.intp] | None = None,
-) -> None:
-    """Write ``label`` where ``mask`` is set, in place, except over labels of a higher rank.
-
-    ``ranks`` are :func:`ranks_of`'s; without them a larger label is of a higher rank.  What lies
-    over what does not depend on the order of painting, which is what lets slices be finished one by
-    one.
-    """
-    height, width = mask.inside.shape
-    window = labels[mask.top : mask.top + height, mask.left : mask.left + width]
-    free = window < label if ranks is None else ranks[window] < ranks[label]
-    np.copyto(window, labels.dtype.type(label), where=mask.inside & free)

@@ -14,6 +14,7 @@ from inference.postprocess import Mask, add_ellipse, draw_mask, sample_mask
 from inference.profile import span
 from inference.prompt import box_regions
 from inference.resample import Rect, resample
+from inference.rules import RegionRule
 
 
 class RegionDecoder:
@@ -45,6 +46,7 @@ class RegionDecoder:
                 (frame.height, frame.width),
                 self.spec.threshold_of(p.in_volume, tight[i]),
                 p.keep,
+                with_logits=self.spec.overlap == "higher-logit" and not p.in_volume,
             )
             for i, p in enumerate(prompts)
         ]
@@ -98,7 +100,7 @@ class RegionDecoder:
             inputs["context"] = np.array(context, dtype=np.float32)
             inputs["crops"] = np.stack(
                 [
-                    region_picture(embedding.picture, cover, p.prior, spec.region.side)
+                    region_picture(embedding.picture, cover, p, spec.region)
                     for cover, p in zip(covers, prompts, strict=True)
                 ]
             )
@@ -116,11 +118,17 @@ class RegionDecoder:
         return add_ellipse(logits, covers, prompt.edges, weight, depth)
 
 
-def region_picture(picture: NDArray[np.uint8], rect: Rect, prior: Mask | None, side: int) -> Array:
-    """(4, side, side): the picture inside ``rect``, 0..255, and the prior mask, 0..1."""
-    crop = np.zeros((4, side, side), np.float32)
+def region_picture(
+    picture: NDArray[np.uint8], rect: Rect, prompt: Prompt, rule: RegionRule
+) -> Array:
+    """(4, side, side): the picture inside ``rect``, 0..255, and the prior mask, 0..1; where the
+    rule says so two channels more, of the picture's other boxes."""
+    side, prior = rule.side, prompt.prior
+    crop = np.zeros((6 if rule.others else 4, side, side), np.float32)
     inside = resample(picture, rect, (side, side))
     crop[:3] = inside if inside.ndim == 2 else np.moveaxis(inside, 2, 0)
     if prior is not None:
         crop[3] = sample_mask(prior, rect, (side, side))
+    if rule.others and prompt.others is not None:
+        crop[4:] = prompt.others.shown(rect, side)
     return crop

@@ -40,6 +40,9 @@ class RegionRule:
     """A thin box is widened until its region is at most this many times longer than wide."""
     min_pixels: float
     """Smallest width and height of a region, image pixels."""
+    others: bool = False
+    """``crops`` has two channels more: where the picture's other boxes lie
+    (:mod:`inference.other_boxes`)."""
 
 
 @dataclass(frozen=True)

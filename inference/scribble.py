@@ -68,7 +68,8 @@ def answer_scribbles(
         CaseError: the model takes no scribbles.
     """
     from inference.case import label_type
-    from inference.postprocess import as_label_type, paint
+    from inference.overlap import paint
+    from inference.postprocess import as_label_type
     from inference.sam_decoder import draw_whole
 
     spec = model.spec

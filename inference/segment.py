@@ -13,7 +13,9 @@ from inference.engine import EngineSettings, Graph, compile_graph
 from inference.errors import CaseError, EngineError
 from inference.loading import GraphLoader
 from inference.modality import UNKNOWN
-from inference.postprocess import Mask, as_label_type, paint, ranks_of
+from inference.other_boxes import OtherBoxes
+from inference.overlap import paint, paint_by_logits, ranks_of
+from inference.postprocess import Mask, as_label_type
 from inference.preprocess import Frame, encoder_input
 from inference.profile import span
 from inference.prompt import box_edges
@@ -149,12 +151,16 @@ def answer_image(
 ) -> NDArray[np.unsignedinteger]:
     """Labels (H, W) of checked inclusive boxes (N, 4)."""
     labels = np.zeros((embedding.frame.height, embedding.frame.width), label_type(len(boxes)))
-    prompts, draws = [], make_draws(model.spec)
-    for x0, y0, x1, y1 in box_edges(boxes).tolist():
+    prompts, draws, edges = [], make_draws(model.spec), box_edges(boxes)
+    for i, (x0, y0, x1, y1) in enumerate(edges.tolist()):
         keep = (x0, y0, x1, y1) if model.spec.clip_to_box else None
-        prompts.append(Prompt((x0, y0, x1, y1), keep, draws=draws))
+        prompts.append(Prompt((x0, y0, x1, y1), keep, draws=draws, others=OtherBoxes(edges, i)))
+    masks = model.answer(embedding, prompts)
+    if model.spec.overlap == "higher-logit":
+        paint_by_logits(labels, masks, boxes)
+        return as_label_type(labels, model.spec.label_type)
     ranks = ranks_of(boxes, model.spec.overlap)
-    for label, mask in enumerate(model.answer(embedding, prompts), 1):
+    for label, mask in enumerate(masks, 1):
         paint(labels, mask, label, ranks)
     return as_label_type(labels, model.spec.label_type)
 

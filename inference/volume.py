@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from inference.case import label_type
 from inference.decoder import Embedding, Prompt, shares_draws
 from inference.lookahead import Lookahead
-from inference.postprocess import Mask, as_label_type, paint, ranks_of
+from inference.overlap import paint, ranks_of
+from inference.postprocess import Mask, as_label_type
 from inference.progress import Progress
 from inference.resample import Rect
 from inference.segment import Model
@@ -78,7 +79,7 @@ class VolumeWalk:
         cache_bytes: int = CACHE_BYTES,
         ranks: NDArray[np.intp] | None = None,
     ) -> None:
-        """``ranks``: which label lies over which, see :func:`inference.postprocess.paint`."""
+        """``ranks``: which label lies over which, see :func:`inference.overlap.paint`."""
         self.model, self.volume, self.tracks = model, volume, tracks
         self.labels = np.zeros(volume.shape, label_type(len(tracks)))
         self._ranks = ranks

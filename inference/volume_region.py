@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from inference.case import label_type
 from inference.engine import Graph
 from inference.errors import EngineError
-from inference.postprocess import as_label_type, painting_order
+from inference.overlap import painting_order
+from inference.postprocess import as_label_type
 from inference.profile import span
 from inference.progress import Progress
 from inference.resample import axis_weights

@@ -28,10 +28,10 @@ from training.augmentation import augment_intensity
 from training.checkpoint import load_state, save_state
 from training.devices import Place, place_of
 from training.errors import TrainingError
-from training.finetune import region_of, start_with
+from training.finetune import start_with
 from training.model import PromptedSegmenter
 from training.optimisation import Run, Weights
-from training.recipe import DistillConfig, ModelConfig
+from training.recipe import DistillConfig, ModelConfig, region_of
 from training.samples import SampleSet
 from training.store import read_store
 

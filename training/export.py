@@ -6,7 +6,7 @@ import logging
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from training.configuration import as_values, read_config, write_config
 from training.errors import CheckpointError, reason_of
 from training.half_weights import fold_batch_norms, round_to_half, store_half
 from training.model import PromptedSegmenter
-from training.recipe import REGION, ExportConfig, FinetuneConfig, ModelConfig
+from training.recipe import ExportConfig, FinetuneConfig, ModelConfig, region_of
 from training.run_log import read_lines, run_seconds, shortened_log
 from training.store import StoredCase
 
@@ -153,15 +153,20 @@ def random_inputs(segmenter: PromptedSegmenter, n: int = 3) -> dict[str, Tensor]
     side = config.input_size
     low = torch.rand(n, 2, generator=dice) * 0.4 * side
     boxes = torch.cat([low, low + (0.08 + 0.4 * torch.rand(n, 2, generator=dice)) * side], 1)
-    crops = torch.rand(n, 4, config.region_size, config.region_size, generator=dice)
+    region = config.region_size
+    crops = torch.rand(n, 4, region, region, generator=dice)
     crops[:, :3] *= 255
-    return {
+    asked = {
         "image": torch.rand(1, 3, side, side, generator=dice) * 255,
         "crops": crops,
         "regions": torch.cat([boxes[:, :2] - 0.05 * side, boxes[:, 2:] + 0.05 * side], 1),
         "boxes": boxes,
         "context": torch.rand(n, 2, generator=dice),
     }
+    if config.others:
+        shown = torch.rand(n, 2, region, region, generator=dice)
+        asked["crops"] = torch.cat([crops, shown], 1)
+    return asked
 
 
 def bundle_content(
@@ -176,7 +181,7 @@ def bundle_content(
         "normalisation": {"kind": "none"},
         "box_frame": "edges",
         "boxes_at_once": 1,
-        "region": asdict(replace(REGION, side=model.region_size)),
+        "region": asdict(region_of(model)),
         "threshold": config.threshold_2d,
         "clip_to_box": True,
         "overlap": config.overlap,

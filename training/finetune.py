@@ -4,7 +4,6 @@ import logging
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,11 @@ from training.errors import CheckpointError, ConfigError, reason_of
 from training.losses import iou_loss, mask_loss
 from training.model import PromptedSegmenter
 from training.optimisation import Objective, Run, Weights
-from training.recipe import REGION, ExportConfig, FinetuneConfig, LossConfig, ModelConfig
+from training.recipe import ExportConfig, FinetuneConfig, LossConfig, region_of
 from training.samples import SampleSet, batches
 from training.store import StoredCase, read_store
 
 log = logging.getLogger(__name__)
-
-
-def region_of(model: ModelConfig) -> Any:
-    """The region rule of a network."""
-    return replace(REGION, side=model.region_size)
 
 
 def sample_set(store_dir: Path, config: FinetuneConfig) -> SampleSet:

@@ -161,7 +161,7 @@ class MaskDecoder(nn.Module):
     Inputs, all float32:
         embedding  (B, C, S/4, S/4) of :class:`ImageEncoder`
         crops      (N, 4, R, R): the picture in the region, 0..255, and a prior mask, 0..1 (zeros:
-                   none)
+                   none); with ``config.others`` (N, 6, R, R): then the picture's other boxes
         regions    (N, 4) x_min, y_min, x_max, y_max edges of the region, encoder-input pixels
         boxes      (N, 4) the same for the prompt
         context    (N, 2): 1 for a slice of a volume else 0; of a volume the distance from the
@@ -177,8 +177,8 @@ class MaskDecoder(nn.Module):
         super().__init__()
         self.input_size, self.grid = config.input_size, config.region_size // 4
         s, (a, b, c) = config.stem, config.widths
-        self.contrast = config.contrast
-        self.stem = conv_norm(7 if config.contrast else 4, s, 2)
+        self.contrast, self.others = config.contrast, config.others
+        self.stem = conv_norm(4 + 3 * config.contrast + 2 * config.others, s, 2)
         self.fine = nn.Sequential(conv_norm(s + 4, s), Residual(s))
         self.down1 = conv_norm(s, a, 2)
         self.merge = conv_norm(a + config.embedding_channels + 6, a, kernel=1)
@@ -206,9 +206,11 @@ class MaskDecoder(nn.Module):
         image_of_region: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """``image_of_region`` (N,) says which image each region is of; without it B must be 1."""
-        picture = [crops[:, :3] / 127.5 - 1, crops[:, 3:]]
+        picture = [crops[:, :3] / 127.5 - 1, crops[:, 3:4]]
         if self.contrast:
             picture.append(self.standardised(crops[:, :3], regions, boxes))
+        if self.others:
+            picture.append(crops[:, 4:])
         x0 = self.stem(torch.cat(picture, 1))
         x0 = self.fine(torch.cat([x0, self.place(regions, boxes, 2 * self.grid)], 1))
         x1 = self.down1(x0)

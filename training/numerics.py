@@ -1,7 +1,6 @@
 """How near a bundle's graphs are to torch on real cases, in both engines."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,14 @@ from numpy.typing import NDArray
 
 import inference
 from inference.engine import EngineName
+from inference.other_boxes import OtherBoxes
+from inference.prompt import box_edges
+from inference.rules import RegionRule
 from inference.volume import neighbour_slices
 from training.errors import TrainingError
 from training.model import PromptedSegmenter
 from training.prompts import DrawnPrompt, volume_boxes
-from training.recipe import REGION
+from training.recipe import region_of
 from training.samples import Sample, assemble
 from training.store import StoredCase
 from training.validate import tight_boxes
@@ -24,7 +26,7 @@ BOXES_PER_CASE = 4
 """Objects of a case that are asked about."""
 
 
-def plain_sample(case: StoredCase, input_size: int, region_side: int) -> Sample:
+def plain_sample(case: StoredCase, input_size: int, rule: RegionRule) -> Sample:
     """A case as ``inference`` meets it first: a picture, or the middle slice of the first object's
     box, unchanged; tight boxes, no prior."""
     truth: NDArray[Any] = case.gts
@@ -37,11 +39,17 @@ def plain_sample(case: StoredCase, input_size: int, region_side: int) -> Sample:
         picture = np.asarray(case.imgs)
     truth = np.unique(np.asarray(truth), return_inverse=True)[1].reshape(truth.shape)
     boxes = tight_boxes(truth)[:BOXES_PER_CASE].astype(float)
+    edges = box_edges(boxes)
     prompts = [
-        DrawnPrompt((x0, y0, x1 + 1, y1 + 1), context, truth == label, None)
-        for label, (x0, y0, x1, y1) in enumerate(boxes.tolist(), 1)
+        DrawnPrompt(
+            (x0, y0, x1, y1),
+            context,
+            truth == i + 1,
+            None,
+            None if case.is_volume else OtherBoxes(edges, i),
+        )
+        for i, (x0, y0, x1, y1) in enumerate(edges.tolist())
     ]
-    rule = replace(REGION, side=region_side)
     return assemble(picture.astype(np.float32), prompts, input_size, rule)
 
 
@@ -63,13 +71,14 @@ def compare(
         TrainingError: an engine is further from torch than that.
     """
     config, result = model.config, dict[str, Any](cases=len(cases), objects=0)
+    rule = region_of(config)
     differences: dict[str, list[float]] = {}
     changed: dict[str, list[float]] = {}
     onnx = (folder / "decoder.onnx").exists()
     engines: list[EngineName] = ["openvino", "onnxruntime"] if onnx else ["openvino"]
     loaded = {name: inference.load(folder, name, "f32").model() for name in engines}
     for case in cases:
-        sample = plain_sample(case, config.input_size, config.region_size)
+        sample = plain_sample(case, config.input_size, rule)
         result["objects"] += len(sample.boxes)
         image = sample.image[None]
         with torch.no_grad():

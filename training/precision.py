@@ -58,12 +58,12 @@ def quantise(bundle: Path, store_dir: Path, folder: Path, config: QuantiseConfig
     dice = np.random.default_rng(config.seed)
     calibration = some(read_store(store_dir, "train"), config.calibration_cases, dice)
     validation = some(read_store(store_dir, "val"), config.validation_cases, dice)
-    side = general.region.side
+    region = general.region
     model = inference.load(bundle, "onnxruntime").model()
 
     def asked(cases: Sequence[StoredCase]) -> Iterable[tuple[Inputs, list[Inputs], Any]]:
         for case in cases:
-            sample = plain_sample(case, general.input_size, side)
+            sample = plain_sample(case, general.input_size, region)
             image = {"image": sample.image[None]}
             embedding = model.encoder.run(image)[0]
             objects = range(len(sample.boxes))

@@ -1,12 +1,13 @@
 """The prompts that a user would draw: boxes around objects of a picture, and the steps of
 propagation through a volume."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from inference.other_boxes import OtherBoxes
 from inference.prompt import mask_edges, slice_depth
 from inference.volume import neighbour_slices
 from training.augmentation import turned, turned_edges
@@ -22,6 +23,8 @@ class DrawnPrompt:
     """As :class:`training.model.MaskDecoder` takes it."""
     target: NDArray[np.bool_]
     prior: NDArray[np.bool_] | None
+    others: OtherBoxes | None = None
+    """The picture's other boxes, where they are shown."""
 
 
 def draw_objects(
@@ -39,26 +42,73 @@ def draw_objects(
     return prompts
 
 
+def draw_together(
+    labels: NDArray[np.uint16], limit: int, known_tight: float, rng: np.random.Generator
+) -> list[DrawnPrompt]:
+    """As :func:`draw_objects`, with a box for every object of the picture, so that each is asked
+    about beside the others.
+
+    Half of the pictures have boxes that are all tight, or all moved in one way; a fifth is asked
+    about one box at a time, and some beside a part of the others, for not every user draws all.
+    """
+    found = ndimage.find_objects(labels.astype(np.int32))
+    counts = np.bincount(labels.ravel(), minlength=len(found) + 1)
+    present = [k for k, where in enumerate(found, 1) if where is not None and counts[k] >= 4]
+    kind = rng.random() if rng.random() < 0.5 else None
+    prompts = []
+    for label in rng.permutation(present)[:_MOST_BOXES]:
+        rows, columns = found[label - 1]
+        edges = (float(columns.start), float(rows.start), float(columns.stop), float(rows.stop))
+        target = labels == label if len(prompts) < limit else _NOT_ASKED
+        prompts.append(draw_box(edges, target, known_tight, rng, labels.shape, kind))
+    given = rng.random()
+    if given < 0.2:
+        return prompts[:limit]
+    edges = np.array([p.edges for p in prompts])
+    kept = np.ones(len(prompts), np.bool_) if given > 0.35 else rng.random(len(prompts)) < 0.5
+    asked = []
+    for i, prompt in enumerate(prompts[:limit]):
+        shown = kept.copy()
+        shown[i] = True
+        place = int(shown[:i].sum())
+        asked.append(replace(prompt, others=OtherBoxes(edges[shown], place)))
+    return asked
+
+
+_MOST_BOXES = 100
+"""Boxes of a picture that others are shown beside."""
+
+_NOT_ASKED = np.zeros((0, 0), np.bool_)
+
+
 def draw_box(
     edges: tuple[float, float, float, float],
     target: NDArray[np.bool_],
     known_tight: float,
     rng: np.random.Generator,
+    shape: tuple[int, ...] | None = None,
+    kind: float | None = None,
 ) -> DrawnPrompt:
     """A box as a user draws it around an object with these tight edges; of those that stay tight a
-    share ``known_tight`` says so."""
-    drawn = jitter(edges, target.shape, rng)
+    share ``known_tight`` says so.  ``shape``: of the picture, else the target's; ``kind``: as
+    :func:`jitter` takes it."""
+    drawn = jitter(edges, target.shape if shape is None else shape, rng, kind)
     told = known_tight > 0 and drawn == edges and rng.random() < known_tight
     return DrawnPrompt(drawn, (0.0, float(told)), target, None)
 
 
 def jitter(
-    edges: tuple[float, float, float, float], shape: tuple[int, ...], rng: np.random.Generator
+    edges: tuple[float, float, float, float],
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+    kind: float | None = None,
 ) -> tuple[float, float, float, float]:
     """Half of the boxes stay tight; a fifth have each side moved a little, mostly outward; the
     rest are loosened by up to 5 % of the image side, however small the object is.
+
+    ``kind``, 0..1, says which of these; None: drawn.
     """
-    kind = rng.random()
+    kind = rng.random() if kind is None else kind
     if kind < 0.5:
         return edges
     x0, y0, x1, y1 = edges
@@ -103,11 +153,13 @@ def draw_slice(
     picture_share: float,
     known_tight: float,
     rng: np.random.Generator,
+    together: bool = False,
 ) -> tuple[NDArray[np.uint8], list[DrawnPrompt]] | None:
     """A slice of a volume with prompts as propagation meets them; None where nothing was drawn.
 
     ``picture_share`` of the slices are shown alone, as the 2D cases of their modality are; the
-    others with their neighbours as channels.
+    others with their neighbours as channels.  ``together``: boxes of the former are drawn as
+    :func:`draw_together` does.
     """
     boxes = volume_boxes(case)
     ranges = [np.arange(b[2], b[5] + 1) for b in boxes.values()]
@@ -118,6 +170,10 @@ def draw_slice(
     if as_picture:
         picture = np.repeat(picture[..., 1:2], 3, axis=2)
     turn = (rng.random() < 0.5, rng.random() < 0.5, rng.random() < 0.3)
+    if as_picture and together:
+        labels = turned(np.asarray(case.gts[z]), *turn)
+        prompts = draw_together(labels, limit, known_tight, rng)
+        return (turned(picture, *turn), prompts) if prompts else None
     present = rng.permutation([k for k, b in boxes.items() if b[2] <= z <= b[5]])[:limit]
     drawn = [draw_step(case, int(k), z, as_picture, known_tight, rng) for k in present]
     prompts = [

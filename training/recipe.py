@@ -5,9 +5,10 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from inference.bundle import Overlap
 from inference.rules import RegionRule, VolumeRegionRule
 
 REGION = RegionRule(side=96, margin=0.2, max_aspect=2.0, min_pixels=12.0)
@@ -42,6 +43,13 @@ class ModelConfig:
     contrast: bool = False
     """The decoder also sees its region with mean 0 and deviation 1 inside the box, so that a dark
     picture's objects stand out like a bright one's."""
+    others: bool = False
+    """The decoder also sees where the picture's other boxes lie (:mod:`inference.other_boxes`)."""
+
+
+def region_of(model: ModelConfig) -> RegionRule:
+    """The region rule of a network."""
+    return replace(REGION, side=model.region_size, others=model.others)
 
 
 @dataclass(frozen=True)
@@ -263,7 +271,7 @@ class ExportConfig:
     """Weight of the geometric prior by modality, where validation gains by it: the weight with the
     best DSC where that is surely above the inscribed ellipse (paired t above 2), else the one with
     the largest paired t.  docs/model_card.md has the table."""
-    overlap: Literal["later-box", "smaller-box"] = "smaller-box"
+    overlap: Overlap = "higher-logit"
     """As :class:`inference.bundle.ModelSpec` has it; docs/model_card.md says what it gave."""
     tight: Literal["none", "never", "judged", "always"] = "never"
     tight_gap: float = 0.1
@@ -291,7 +299,7 @@ class VolumeExportConfig:
     """A bundle's settings of the network that answers whole boxes of volumes."""
 
     version: str = "0.5.0"
-    overlap: Literal["later-box", "smaller-box"] = "smaller-box"
+    overlap: Overlap = "higher-logit"
     """Of every model, as in ``export``."""
     threshold: float = -0.5
     mirrored: bool = True

@@ -23,7 +23,7 @@ from inference.rules import Normalisation, RegionRule
 from training.augmentation import augment_geometry, augment_intensity
 from training.corruption import corrupt
 from training.errors import TrainingError
-from training.prompts import DrawnPrompt, draw_objects, draw_slice
+from training.prompts import DrawnPrompt, draw_objects, draw_slice, draw_together
 from training.recipe import SampleConfig
 from training.store import StoredCase
 from training.synthesis import synthetic_picture
@@ -40,7 +40,7 @@ class Sample:
     them."""
 
     image: NDArray[np.float32]  # (3, S, S)
-    crops: NDArray[np.float32]  # (N, 4, R, R)
+    crops: NDArray[np.float32]  # (N, 4 or 6, R, R)
     regions: NDArray[np.float32]  # (N, 4) encoder-input pixels
     boxes: NDArray[np.float32]  # (N, 4) encoder-input pixels
     context: NDArray[np.float32]  # (N, 2)
@@ -102,13 +102,19 @@ class SampleSet(Dataset[Sample]):
         config = self.config
         if case.is_volume:
             return draw_slice(
-                case, self.regions_per_image, config.picture_share, config.known_tight, rng
+                case,
+                self.regions_per_image,
+                config.picture_share,
+                config.known_tight,
+                rng,
+                together=self.rule.others,
             )
         picture, labels = augment_geometry(np.asarray(case.imgs), np.asarray(case.gts), rng)
         thin = config.synthesis > 0 and case.info.modality in self.thin
         if thin and rng.random() < config.synthesis:
             picture = synthetic_picture(labels, picture, rng)
-        return picture, draw_objects(labels, self.regions_per_image, config.known_tight, rng)
+        draw = draw_together if self.rule.others else draw_objects
+        return picture, draw(labels, self.regions_per_image, config.known_tight, rng)
 
 
 def batches(
@@ -166,7 +172,7 @@ def assemble(
     edges = np.array([p.edges for p in prompts], dtype=np.float64)
     regions = box_regions(edges, rule)
     side = (rule.side, rule.side)
-    crops = np.zeros((len(prompts), 4, *side), np.float32)
+    crops = np.zeros((len(prompts), 6 if rule.others else 4, *side), np.float32)
     targets = np.zeros((len(prompts), *side), np.float32)
     for i, prompt in enumerate(prompts):
         rect: Rect = tuple(regions[i])
@@ -174,6 +180,8 @@ def assemble(
         targets[i] = resample(prompt.target, rect, side)
         if prompt.prior is not None:
             crops[i, 3] = resample(prompt.prior, rect, side)
+        if rule.others and prompt.others is not None:
+            crops[i, 4:] = prompt.others.shown(rect, rule.side)
     return Sample(
         image[0],
         crops,

@@ -27,7 +27,7 @@ from training.configuration import write_config
 from training.errors import CheckpointError
 from training.half_weights import graph_weights
 from training.model import PromptedSegmenter
-from training.recipe import UnfoldConfig
+from training.recipe import ModelConfig, UnfoldConfig
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +89,8 @@ def load_folded(segmenter: PromptedSegmenter, stored: Mapping[str, Arrays], bund
             module: nn.Module = getattr(segmenter, part)
             left = dict(stored[part])
             for name, tensor in targets(module):
-                if segmenter.config.contrast and (part, name) == ("decoder", "stem.0.weight"):
-                    left[name] = with_contrast(left[name], tensor.shape[1])
+                if (part, name) == ("decoder", "stem.0.weight") and name in left:
+                    left[name] = with_new_channels(left[name], segmenter.config)
                 if name not in left or left[name].shape != tuple(tensor.shape):
                     found = left[name].shape if name in left else "none"
                     raise CheckpointError(
@@ -107,12 +107,15 @@ def load_folded(segmenter: PromptedSegmenter, stored: Mapping[str, Arrays], bund
     segmenter.eval()
 
 
-def with_contrast(weight: NDArray[Any], inputs: int) -> NDArray[Any]:
-    """A stem's weights (outputs, inputs, ...), with zeros for the three channels of contrast where
-    the bundle's decoder does not see them yet (``model.contrast``): they begin without a say."""
-    if weight.shape[1] != inputs - 3:
+def with_new_channels(weight: NDArray[Any], config: ModelConfig) -> NDArray[Any]:
+    """A stem's weights (outputs, inputs, ...), with zeros for the channels that the bundle's
+    decoder does not see yet: those of the other boxes (``model.others``), and before them those of
+    contrast (``model.contrast``).  They begin without a say."""
+    contrast, others = 3 * config.contrast, 2 * config.others
+    lacking = 4 + contrast + others - weight.shape[1]
+    if lacking <= 0 or lacking not in (others, contrast + others):
         return weight
-    return np.pad(weight, [(0, 0), (0, 3)] + [(0, 0)] * (weight.ndim - 2))
+    return np.pad(weight, [(0, 0), (0, lacking)] + [(0, 0)] * (weight.ndim - 2))
 
 
 def targets(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

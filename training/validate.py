@@ -18,7 +18,7 @@ from tqdm import tqdm
 import inference
 from evaluation.metrics import dice, surface_dice
 from inference.modality import modality_of
-from inference.postprocess import painting_order
+from inference.overlap import painting_order
 from inference.segment import Segmenter
 from training.errors import RecordError
 from training.store import StoredCase

@@ -1,4 +1,4 @@
-"""Logits to masks, masks to labels."""
+"""Logits to masks."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
-from inference.postprocess import Mask, add_ellipse, draw_mask, paint, ranks_of, sample_mask
+from inference.postprocess import Mask, add_ellipse, draw_mask, sample_mask
 
 MASKS = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=6))
 
@@ -94,53 +94,6 @@ def test_outside_of_its_window_a_mask_is_empty():
     mask = Mask(2, 2, np.ones((2, 2), bool))
     assert not sample_mask(mask, (10, 10, 14, 14), (4, 4)).any()
     assert not sample_mask(Mask(0, 0, np.zeros((0, 0), bool)), (0, 0, 4, 4), (4, 4)).any()
-
-
-@given(st.permutations([1, 2, 3, 4]), st.integers(0, 99))
-def test_later_boxes_lie_over_earlier_ones_whatever_the_order_of_painting(order, seed):
-    shapes = np.random.default_rng(seed).random((4, 5, 6)) < 0.5
-    expected = np.zeros((7, 9), np.uint8)
-    for label, inside in enumerate(shapes, 1):
-        expected[whole(Mask(label // 2, label // 2, inside), (7, 9))] = label
-    labels = np.zeros((7, 9), np.uint8)
-    for label in order:
-        paint(labels, Mask(label // 2, label // 2, shapes[label - 1]), label)
-    assert np.array_equal(labels, expected)
-
-
-@given(st.permutations([1, 2, 3, 4]), st.integers(0, 99))
-def test_smaller_boxes_lie_over_larger_ones_whatever_the_order_of_painting(order, seed):
-    shapes = np.random.default_rng(seed).random((4, 5, 6)) < 0.5
-    boxes = np.array([[0, 0, 1, 1], [0, 0, 4, 4], [2, 2, 3, 3], [1, 1, 3, 2]], float)
-    sizes = [4, 25, 4, 6]  # both ends inclusive; 1 and 3 are equal, the later lies above
-    expected = np.zeros((7, 9), np.uint8)
-    for label in (2, 4, 1, 3):
-        expected[whole(Mask(label // 2, label // 2, shapes[label - 1]), (7, 9))] = label
-    assert sorted(sizes, reverse=True) == [sizes[i - 1] for i in (2, 4, 1, 3)]
-    ranks = ranks_of(boxes, "smaller-box")
-    labels = np.zeros((7, 9), np.uint8)
-    for label in order:
-        paint(labels, Mask(label // 2, label // 2, shapes[label - 1]), label, ranks)
-    assert np.array_equal(labels, expected)
-
-
-def test_labels_rank_by_their_numbers_unless_smaller_boxes_win():
-    boxes = np.array([[0, 0, 1, 1, 1, 1], [0, 0, 0, 9, 9, 9]], float)
-    assert ranks_of(boxes, "later-box") is None
-    assert ranks_of(boxes[:1], "smaller-box") is None
-    assert ranks_of(boxes, "smaller-box").tolist() == [0, 2, 1]
-
-
-def test_labels_beyond_a_byte_are_painted_whole():
-    labels = np.zeros((2, 2), np.uint16)
-    paint(labels, Mask(0, 0, np.ones((2, 2), bool)), 300)
-    assert (labels == 300).all()
-
-
-def test_an_empty_mask_paints_nothing():
-    labels = np.zeros((3, 3), np.uint8)
-    paint(labels, Mask(9, 9, np.zeros((0, 0), bool)), 1)
-    assert not labels.any()
 
 
 def test_the_ellipse_prior_is_one_in_the_middle_nothing_on_the_ellipse_and_bounded_outside():

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inference.case import make_case
-from inference.decoder import Embedding
+from inference.decoder import Embedding, Prompt
 from inference.errors import CaseError
 from inference.postprocess import Mask
 from inference.region_decoder import region_picture
@@ -174,9 +174,42 @@ def test_a_region_over_the_border_shows_zeros(bright, fake_engine):
 
 def test_the_prior_is_the_fourth_channel():
     prior = Mask(1, 2, np.ones((2, 3), bool))
-    crop = region_picture(picture_with(), (0, 0, 8, 8), prior, 8)
+    asked = Prompt((2.0, 2.0, 6.0, 6.0), prior=prior)
+    crop = region_picture(picture_with(), (0, 0, 8, 8), asked, dataclasses.replace(REGION, side=8))
     assert np.array_equal(np.argwhere(crop[3]), [(y, x) for y in (1, 2) for x in (2, 3, 4)])
     assert (crop[:3] == 10).all()
+
+
+def test_a_model_may_be_shown_the_other_boxes(bright, fake_engine):
+    boxes = [[0, 0, 15, 15], [4, 4, 7, 9]]
+    bright(region=dataclasses.replace(REGION, others=True)).segment(picture_with(), boxes)
+    outer, inner = (asked["crops"] for asked in fake_engine.questions)
+    assert outer.shape == (1, 6, 16, 16)
+    assert np.array_equal(
+        np.argwhere(outer[0, 4]), [(y, x) for y in range(4, 10) for x in range(4, 8)]
+    )
+    assert not outer[0, 5].any()
+    assert not inner[0, 4].any() and (inner[0, 5] > 0.5).all()
+
+
+def test_a_box_asked_about_alone_is_shown_no_others(bright, fake_engine):
+    embedded = bright(region=dataclasses.replace(REGION, others=True)).embed(picture_with())
+    embedded.segment([[0, 0, 15, 15]])
+    embedded.segment([[4, 4, 7, 9]])
+    assert not any(asked["crops"][0, 4:].any() for asked in fake_engine.questions)
+
+
+def test_a_pixel_of_two_masks_goes_to_the_higher_logit(bright):
+    """The bright-pixel model's logit is the distance to the nearest side of the box."""
+    labels = bright(region=REGION, overlap="higher-logit").segment(
+        picture_with((0, 0, 15, 15)), [[0, 0, 15, 8], [0, 5, 15, 15]]
+    )
+    middle = labels[:, 3:13]  # nearer to the upper and lower sides; rows 5 to 8 are in both boxes
+    assert (middle[:7] == 1).all() and (middle[7:] == 2).all()
+    nested = bright(region=REGION, overlap="higher-logit").segment(
+        picture_with((0, 0, 15, 15)), [[5, 5, 8, 8], [0, 0, 15, 15]]
+    )
+    assert (nested[5:9, 5:9] == 1).all() and (nested == 2).sum() == 256 - 16
 
 
 # --- boxes that are known to be tight -----------------------------------------------------------

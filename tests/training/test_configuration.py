@@ -21,6 +21,8 @@ KINDS = {
     "experts_contrast": recipe.ExpertsConfig,
     "finetune_contrast": recipe.FinetuneConfig,
     "unfold_contrast": recipe.UnfoldConfig,
+    "finetune_others": recipe.FinetuneConfig,
+    "unfold_others": recipe.UnfoldConfig,
     "finetune_volumes": recipe.VolumesConfig,
     "experts": recipe.ExpertsConfig,
     "mix": recipe.MixConfig,
@@ -50,8 +52,8 @@ def test_a_file_says_every_value_of_its_step(name, tmp_path):
 
 
 OF_ONE_RUN = {
-    *("finetune_restart", "finetune_known_tight", "finetune_contrast"),
-    *("unfold", "unfold_contrast", "experts_contrast", "validate"),
+    *("finetune_restart", "finetune_known_tight", "finetune_contrast", "finetune_others"),
+    *("unfold", "unfold_contrast", "unfold_others", "experts_contrast", "validate"),
 }
 """Files that are not their step's defaults."""
 

@@ -1,5 +1,7 @@
 """A model sees in training what ``inference`` will show it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -159,3 +161,71 @@ def test_cases_are_weighted_to_one(samples, store):
     weights = samples.case_weights(read_store(store, "train"))
     assert weights.sum() == pytest.approx(1)
     assert weights[1] == pytest.approx(2 * weights[0])  # the volume counts twice
+
+
+# --- objects that are asked about together --------------------------------------------------------
+
+
+def crowd():
+    """Labels 1, 3 and 4 (2 is missing, 4 has three pixels), 4 inside 3."""
+    labels = np.zeros((50, 60), np.uint16)
+    labels[2:12, 3:20] = 1
+    labels[20:45, 20:55] = 3
+    labels[30, 30:33] = 4
+    labels[33:40, 40:50] = 5
+    return labels
+
+
+def test_every_object_is_asked_about_beside_the_boxes_of_the_others(samples, rng):
+    seen = set()
+    for _ in range(300):
+        drawn = prompts.draw_together(crowd(), 2, 0.0, rng)
+        assert len(drawn) == 2
+        for prompt in drawn:
+            label = int(crowd()[prompt.target].min())
+            assert np.array_equal(prompt.target, crowd() == label) and label in (1, 3, 5)
+            if prompt.others is None:
+                seen.add(0)
+                continue
+            boxes = prompt.others
+            assert tuple(boxes.edges[boxes.index]) == prompt.edges
+            assert len(np.unique(boxes.edges, axis=0)) == len(boxes.edges) <= 3
+            seen.add(len(boxes.edges))
+    assert seen == {0, 1, 2, 3}  # alone, and beside some or all of the others
+
+
+def test_the_boxes_of_some_pictures_are_all_tight(samples, rng):
+    drawn = [prompts.draw_together(crowd(), 3, 0.0, rng) for _ in range(400)]
+    tight = [np.mean([p.edges == prompts.mask_edges(p.target) for p in d]) for d in drawn]
+    # half of the pictures are drawn in one way, half of those tight, and an eighth of the rest
+    assert 0.2 < np.mean(np.array(tight) == 1) < 0.42
+    assert 0.2 < np.mean(np.array(tight) == 0) < 0.42
+
+
+def test_samples_show_the_other_boxes_as_inference_does(samples, fake_engine, rng):
+    rule = dataclasses.replace(RULE, others=True)
+    picture = rng.integers(0, 256, (50, 60, 3), dtype=np.uint8)
+    boxes = np.array([[3, 2, 19, 11], [20, 20, 54, 44], [40, 33, 49, 39]])
+    Segmenter(bundle_of(spec_of(32, region=rule))).segment(picture, boxes)
+    edges = boxes + [0.0, 0.0, 1.0, 1.0]
+    drawn = [
+        prompts.DrawnPrompt(
+            tuple(edge), (0.0, 0.0), crowd() > 0, None, prompts.OtherBoxes(edges, i)
+        )
+        for i, edge in enumerate(edges)
+    ]
+    sample = samples.assemble(picture.astype(np.float32), drawn, 32, rule)
+    asked = np.concatenate([question["crops"] for question in fake_engine.questions])
+    assert asked.shape == (3, 6, 24, 24) and asked[:, 4:].any()
+    assert np.allclose(sample.crops, asked, atol=1e-3)
+
+
+def test_slices_that_are_shown_as_pictures_have_other_boxes_too(samples, store, rng):
+    rule = dataclasses.replace(RULE, others=True)
+    from training.recipe import SampleConfig
+
+    volumes = [c for c in read_store(store, "train") if c.is_volume]
+    drawn = samples.SampleSet(volumes, 64, rule, 3, 0, SampleConfig(picture_share=1.0))
+    for i in range(6):
+        sample = drawn[i]
+        assert sample.crops.shape[1] == 6 and not sample.context.any()

@@ -90,12 +90,28 @@ def test_a_decoder_that_sees_contrast_besides_begins_as_the_bundle(bundle, full_
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
 
 
-def test_a_stem_that_lacks_other_channels_is_refused():
-    from training.unfold import with_contrast
+def test_a_decoder_that_sees_other_boxes_besides_begins_as_the_bundle(bundle, full_store, tmp_path):
+    start = replace(CONFIG.start, model=replace(NETWORK, contrast=True, others=True))
+    found = unfolded(bundle[0], full_store, tmp_path, replace(CONFIG, start=start))
+    assert found.decoder.stem[0].weight.shape[1] == 9
+    for ours, theirs in zip(answers_of(found)[1:], answers_of(bundle[1])[1:], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
 
-    assert with_contrast(np.ones((2, 4, 3, 3)), 7).shape == (2, 7, 3, 3)
-    for found in (3, 7):
-        assert with_contrast(np.ones((2, found, 3, 3)), 7).shape == (2, found, 3, 3)
+
+@pytest.mark.parametrize(
+    ("contrast", "others", "found", "made"),
+    [(True, False, 4, 7), (False, True, 4, 6), (True, True, 7, 9), (True, True, 4, 9)]
+    + [(True, False, n, n) for n in (3, 7)]  # the last two: as they are, to be refused
+    + [(True, True, n, n) for n in (5, 6, 8)]  # 6: others without contrast lie elsewhere
+    + [(False, False, n, n) for n in (3, 4)],
+)
+def test_a_stem_gets_the_channels_that_it_lacks_and_no_others(contrast, others, found, made):
+    from training.unfold import with_new_channels
+
+    network = replace(NETWORK, contrast=contrast, others=others)
+    weight = with_new_channels(np.ones((2, found, 3, 3)), network)
+    assert weight.shape == (2, made, 3, 3)
+    assert weight[:, :found].all() and not weight[:, found:].any()
 
 
 def test_training_goes_on_from_it(bundle, full_store, tmp_path):

@@ -1,0 +1,87 @@
+"""From masks to labels: which box a pixel belongs to that lies in the masks of several."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.postprocess import Mask
+
+NESTED = 0.9
+"""A mask of which this share lies in another is an object inside another."""
+
+
+def painting_order(boxes: NDArray[np.float64], overlap: str) -> list[int]:
+    """Numbers of boxes, from 0, in the order in which their masks are painted over each other.
+
+    Args:
+        boxes: (N, 4) or (N, 6) inclusive boxes; the smaller area (volume) lies above, of equal ones
+            the later.
+        overlap: as :class:`inference.bundle.ModelSpec` has it.
+    """
+    if overlap == "later-box" or len(boxes) < 2:
+        return list(range(len(boxes)))
+    n = boxes.shape[1] // 2
+    sizes = np.prod(boxes[:, n:] - boxes[:, :n] + 1, axis=1)
+    return [int(i) for i in np.argsort(-sizes, kind="stable")]
+
+
+def ranks_of(boxes: NDArray[np.float64], overlap: str) -> NDArray[np.intp] | None:
+    """Rank of every label by :func:`painting_order`, the background's 0 first: a pixel in several
+    masks gets the label of the highest.  None where labels rank by their own numbers."""
+    if overlap == "later-box" or len(boxes) < 2:
+        return None
+    ranks = np.zeros(len(boxes) + 1, np.intp)
+    ranks[1 + np.array(painting_order(boxes, overlap))] = np.arange(1, len(boxes) + 1)
+    return ranks
+
+
+def paint(
+    labels: NDArray[np.unsignedinteger],
+    mask: Mask,
+    label: int,
+    ranks: NDArray[np.intp] | None = None,
+) -> None:
+    """Write ``label`` where ``mask`` is set, in place, except over labels of a higher rank.
+
+    ``ranks`` are :func:`ranks_of`'s; without them a larger label is of a higher rank.  What lies
+    over what does not depend on the order of painting, which is what lets slices be finished one by
+    one.
+    """
+    height, width = mask.inside.shape
+    window = labels[mask.top : mask.top + height, mask.left : mask.left + width]
+    free = window < label if ranks is None else ranks[window] < ranks[label]
+    np.copyto(window, labels.dtype.type(label), where=mask.inside & free)
+
+
+def paint_by_logits(
+    labels: NDArray[np.unsignedinteger], masks: Sequence[Mask], boxes: NDArray[np.float64]
+) -> None:
+    """Write all masks of a picture, mask i with label i + 1, in place into empty labels: the rule
+    ``higher-logit``.
+
+    The masks are met in the order of :func:`painting_order`, smaller boxes later.  Of pixels that
+    another label holds by then a mask gets all where they are :data:`NESTED` of it or more, for
+    then it is an object inside another, and else those in which its logit is the higher or equal.
+
+    Args:
+        labels: (H, W), zeros.
+        masks: with their logits.
+        boxes: (N, 4) inclusive boxes.
+    """
+    held = np.zeros(labels.shape, np.float32)  # logits of the labels
+    for i in painting_order(boxes, "smaller-box"):
+        mask = masks[i]
+        size = np.count_nonzero(mask.inside)
+        if size == 0:
+            continue
+        assert mask.logits is not None
+        height, width = mask.inside.shape
+        window = (slice(mask.top, mask.top + height), slice(mask.left, mask.left + width))
+        now, before = labels[window], held[window]
+        gained = mask.inside.copy()
+        for other, shared in zip(*np.unique(now[mask.inside], return_counts=True), strict=True):
+            if other and shared < NESTED * size:
+                gained &= (now != other) | (mask.logits >= before)
+        np.copyto(now, labels.dtype.type(i + 1), where=gained)
+        np.copyto(before, mask.logits, where=gained)
