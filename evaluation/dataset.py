@@ -18,7 +18,7 @@ from typing import IO
 
 import numpy as np
 
-from evaluation.errors import DatasetError
+from evaluation.errors import DatasetError, instead_of_folder
 
 UNKNOWN_MODALITY = "Unknown"
 """Modality of a case whose name holds none of the spellings below."""
@@ -78,7 +78,9 @@ def read_cases(folder: Path) -> list[Case]:
     is worse than none.
     """
     if not folder.is_dir():
-        raise DatasetError(f"{folder}: expected a folder of cases, found no such folder")
+        raise DatasetError(
+            f"{folder}: expected a folder of cases, found {instead_of_folder(folder)}"
+        )
     paths = sorted(path for path in folder.iterdir() if path.suffix == ".npz")
     if not paths:
         raise DatasetError(f"{folder}: expected cases (*.npz), found none")

@@ -27,6 +27,8 @@ A submission that fails is never an exception of the command: it is a record wit
 reason.
 """
 
+from pathlib import Path
+
 
 class EvaluationError(Exception):
     """Base of all expected errors; the message says what, where, expected and found."""
@@ -111,3 +113,8 @@ class ExportError(EvaluationError):
 
 class ReportError(EvaluationError):
     """Stored results cannot be turned into a report."""
+
+
+def instead_of_folder(path: Path) -> str:
+    """What stands where a folder was expected, for a message."""
+    return "a file" if path.exists() else "no such folder"

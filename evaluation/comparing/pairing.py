@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.errors import ComparisonError
+from evaluation.errors import ComparisonError, instead_of_folder
 from evaluation.ranking.team_facts import TeamFacts, read_facts
 from evaluation.running.records import CaseRecord, last_records, read_records
 from evaluation.running.run_folder import TeamFolder
@@ -75,7 +75,7 @@ def read_result(folder: Path) -> Result:
     tables = sorted(folder.glob(f"*/{SCORES_FILE}"))
     if not (folder / SCORES_FILE).is_file():
         if not folder.is_dir():
-            raise ComparisonError(f"{folder}: expected RUN/TEAM, found no such folder")
+            raise ComparisonError(f"{folder}: expected RUN/TEAM, found {instead_of_folder(folder)}")
         if len(tables) != 1:
             found = ", ".join(table.parent.name for table in tables) or "none"
             raise ComparisonError(

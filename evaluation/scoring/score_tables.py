@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from evaluation.errors import ScoreError
+from evaluation.errors import ScoreError, instead_of_folder
 from evaluation.metrics.label_scores import LabelScore
 from evaluation.running.run_folder import write_bytes
 
@@ -137,7 +137,7 @@ def replace_file(path: Path, text: str) -> None:
 def scored_teams(run: Path) -> dict[str, list[ScoreRow]]:
     """The scores.csv of every team folder of a run that has one, by team name."""
     if not run.is_dir():
-        raise ScoreError(f"{run}: expected a run folder, found no such folder")
+        raise ScoreError(f"{run}: expected a run folder, found {instead_of_folder(run)}")
     tables = sorted(run.glob(f"*/{SCORES_FILE}"))
     if not tables:
         raise ScoreError(f"{run}: expected TEAM/{SCORES_FILE}, found none; run score first")

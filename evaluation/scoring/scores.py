@@ -23,7 +23,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from evaluation.dataset import modality_of
-from evaluation.errors import ScoreError, UsageError
+from evaluation.errors import ScoreError, UsageError, instead_of_folder
 from evaluation.progress import Progress
 from evaluation.running.records import last_records, read_records
 from evaluation.running.run_folder import TeamFolder
@@ -128,7 +128,7 @@ def score_folder(
     """
     _check(truth, workers)
     if not segs.is_dir():
-        raise ScoreError(f"{segs}: expected a folder of masks, found no such folder")
+        raise ScoreError(f"{segs}: expected a folder of masks, found {instead_of_folder(segs)}")
     names = truth_cases(truth)
     if not names:
         raise ScoreError(f"{truth}: expected truths (*.npz, *.nii.gz, *.nii), found none")
@@ -156,7 +156,7 @@ def score_folder(
 
 def _check(truth: Path, workers: int) -> None:
     if not truth.is_dir():
-        raise ScoreError(f"{truth}: expected a folder of truths, found no such folder")
+        raise ScoreError(f"{truth}: expected a folder of truths, found {instead_of_folder(truth)}")
     if workers < 1:
         raise ScoreError(f"workers must be at least 1, found {workers}")
 
@@ -175,7 +175,7 @@ def plan(
 ) -> list[CaseTask]:
     """List the cases of a run, by name, each with the record and the mask of every team."""
     if not run.is_dir():
-        raise ScoreError(f"{run}: expected a run folder, found no such folder")
+        raise ScoreError(f"{run}: expected a run folder, found {instead_of_folder(run)}")
     folders = {path.name: TeamFolder(path) for path in sorted(run.iterdir()) if path.is_dir()}
     teams = {
         name: last_records(read_records(folder.records))

@@ -101,6 +101,9 @@ def test_a_folder_without_cases_is_refused(tmp_path: Path) -> None:
         read_cases(tmp_path)
     with pytest.raises(DatasetError, match="no such folder"):
         read_cases(tmp_path / "absent")
+    (tmp_path / "file").touch()
+    with pytest.raises(DatasetError, match=r"file: expected a folder of cases, found a file"):
+        read_cases(tmp_path / "file")
 
 
 def test_one_broken_case_refuses_the_folder_and_is_named(make_case: Factory) -> None:

@@ -114,7 +114,7 @@ def test_every_model_of_the_bundle_then_answers_volumes_by_the_network(exported)
     for name, spec in bundle.models.items():
         assert spec.volume_region is not None
         assert (spec.volume_region.grid, spec.volume_region.threshold) == ((8, 16, 16), -0.25)
-        pictures = replace(before.models[name], volume_region=None, overlap="smaller-box")
+        pictures = replace(before.models[name], volume_region=None, overlap="higher-logit")
         assert replace(spec, volume_region=None) == pictures
     content = json.loads((exported / "bundle.json").read_text())
     assert content["version"] == VolumeExportConfig().version
