@@ -5,12 +5,12 @@ half a pixel).  Logits cover the whole square input of the encoder, padding incl
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.bands import Bands
 from inference.bundle import ModelSpec
 from inference.decoder import Embedding, Prompt
 from inference.engine import Array, Graph
@@ -95,47 +95,6 @@ def draw_whole(logits: Array, frame: Frame, rule: SamRule, threshold: float) -> 
     left, right = across.touched(columns[0], columns[-1])
     native = down.times(across.times(logits.T, left, right).T, top, bottom)
     return Mask(top, left, native > threshold)
-
-
-@dataclass(frozen=True)
-class Bands:
-    """Weights (size_out, size_in) whose rows are narrow bands that move right as rows go down."""
-
-    weights: NDArray[np.float32]
-    first: NDArray[np.intp]
-    """(size_out,): the first input of each row that counts."""
-    stop: NDArray[np.intp]
-    """(size_out,): one past the last."""
-
-    @classmethod
-    def of(cls, weights: NDArray[np.float32]) -> "Bands":
-        """Bands of dense weights; a row without any input has an empty band."""
-        counts = weights != 0
-        first = counts.argmax(axis=1)
-        stop = weights.shape[1] - counts[:, ::-1].argmax(axis=1)
-        empty = ~counts.any(axis=1)
-        first[empty] = stop[empty] = weights.shape[1]
-        return cls(weights, first, stop)
-
-    def touched(self, first: int, last: int) -> tuple[int, int]:
-        """Rows, first and one past the last, that take anything from inputs first..last."""
-        rows = np.flatnonzero((self.first <= last) & (self.stop > first))
-        return (int(rows[0]), int(rows[-1]) + 1) if rows.size else (0, 0)
-
-    def times(self, values: Array, start: int, stop: int) -> Array:
-        """Rows start..stop of weights @ values (size_in, n), some rows and what they take at a
-        time: a dense product would multiply mostly zeros."""
-        product = np.zeros((stop - start, values.shape[1]), np.float32)
-        for row in range(start, stop, _ROWS_AT_ONCE):
-            end = min(row + _ROWS_AT_ONCE, stop)
-            low, high = int(self.first[row:end].min()), int(self.stop[row:end].max())
-            taken = self.weights[row:end, low:high]
-            np.matmul(taken, values[low:high], out=product[row - start : end - start])
-        return product
-
-
-_ROWS_AT_ONCE = 64
-"""Rows of a banded product that are worked out by one dense product."""
 
 
 @lru_cache(maxsize=16)

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from inference.bands import Bands
 from inference.bundle import VolumeRule
 from inference.decoder import Prompt
 from inference.postprocess import Mask, cut_mask
 from inference.preprocess import Frame
 from inference.rules import SamRule
-from inference.sam_decoder import Bands, bilinear_weights, draw_whole, input_box
+from inference.sam_decoder import bilinear_weights, draw_whole, input_box
 from inference.sam_tracking import SamTracking
 from inference.segment import Segmenter
 from inference.tracking import make_tracks
