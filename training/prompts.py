@@ -1,6 +1,7 @@
 """The prompts that a user would draw: boxes around objects of a picture, and the steps of
 propagation through a volume."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,16 +51,24 @@ def draw_together(
 
     Half of the pictures have boxes that are all tight, or all moved in one way; a fifth is asked
     about one box at a time, and some beside a part of the others, for not every user draws all.
+
+    What lies inside an object belongs to it: a disc is asked for with its cup, which as the object
+    inside keeps its pixels when masks are painted (:mod:`inference.overlap`).  A ring that is one
+    because of its labels alone cannot be told from a disc by a box.
     """
     found = ndimage.find_objects(labels.astype(np.int32))
     counts = np.bincount(labels.ravel(), minlength=len(found) + 1)
     present = [k for k, where in enumerate(found, 1) if where is not None and counts[k] >= 4]
+    inside = objects_inside(labels, found)
     kind = rng.random() if rng.random() < 0.5 else None
     prompts = []
     for label in rng.permutation(present)[:_MOST_BOXES]:
         rows, columns = found[label - 1]
         edges = (float(columns.start), float(rows.start), float(columns.stop), float(rows.stop))
-        target = labels == label if len(prompts) < limit else _NOT_ASKED
+        if len(prompts) < limit:
+            target = np.isin(labels, [label, *inside[label]]) if inside[label] else labels == label
+        else:
+            target = _NOT_ASKED
         prompts.append(draw_box(edges, target, known_tight, rng, labels.shape, kind))
     given = rng.random()
     if given < 0.2:
@@ -74,6 +83,40 @@ def draw_together(
         asked.append(replace(prompt, others=OtherBoxes(edges[shown], place)))
     return asked
 
+
+def objects_inside(
+    labels: NDArray[np.uint16], found: Sequence[tuple[slice, slice] | None]
+) -> dict[int, list[int]]:
+    """The objects that lie inside each object of a picture, and inside those.
+
+    One lies inside another, whose box is the larger (a ring may have fewer pixels), where most of
+    the pixels around it are the other's; at the picture's border there are none.
+
+    Args:
+        found: where each label from 1 on lies, as ``ndimage.find_objects`` gives it.
+    """
+    sizes = [0] + [
+        0 if w is None else (w[0].stop - w[0].start) * (w[1].stop - w[1].start) for w in found
+    ]
+    inside: dict[int, list[int]] = {k: [] for k in range(1, len(found) + 1)}
+    for label in sorted(inside, key=lambda k: sizes[k]):  # inner objects first
+        where = found[label - 1]
+        if where is None:
+            continue
+        rows, columns = where
+        window = labels[max(rows.start - 1, 0) : rows.stop + 1,
+                        max(columns.start - 1, 0) : columns.stop + 1]  # fmt: skip
+        own = window == label
+        around = window[ndimage.binary_dilation(own) & ~own]
+        counts = np.bincount(around, minlength=1)
+        other = int(counts.argmax())
+        if other and counts[other] > len(around) * _MOSTLY and sizes[other] > sizes[label]:
+            inside[other] += [label, *inside[label]]
+    return inside
+
+
+_MOSTLY = 0.6
+"""Share of the pixels around an object that have to be another's for it to lie inside."""
 
 _MOST_BOXES = 100
 """Boxes of a picture that others are shown beside."""

@@ -183,7 +183,8 @@ def test_every_object_is_asked_about_beside_the_boxes_of_the_others(samples, rng
         assert len(drawn) == 2
         for prompt in drawn:
             label = int(crowd()[prompt.target].min())
-            assert np.array_equal(prompt.target, crowd() == label) and label in (1, 3, 5)
+            inside = [3, 4, 5] if label == 3 else [label]
+            assert np.array_equal(prompt.target, np.isin(crowd(), inside)) and label in (1, 3, 5)
             if prompt.others is None:
                 seen.add(0)
                 continue
@@ -192,6 +193,34 @@ def test_every_object_is_asked_about_beside_the_boxes_of_the_others(samples, rng
             assert len(np.unique(boxes.edges, axis=0)) == len(boxes.edges) <= 3
             seen.add(len(boxes.edges))
     assert seen == {0, 1, 2, 3}  # alone, and beside some or all of the others
+
+
+def inside_of(labels):
+    labels = np.asarray(labels, np.uint16)
+    return prompts.objects_inside(labels, prompts.ndimage.find_objects(labels.astype(int)))
+
+
+def test_what_mostly_another_surrounds_lies_inside_it_and_what_is_inside_that():
+    labels = np.zeros((20, 20), np.uint16)
+    labels[2:18, 2:18] = 5
+    labels[5:12, 5:12] = 2
+    labels[7:9, 7:9] = 3
+    labels[0:2, 18:20] = 4  # in the corner, beside nobody
+    assert inside_of(labels) == {1: [], 2: [3], 3: [], 4: [], 5: [2, 3]}
+    labels[:, :11] = 0  # 9 of 16 around the cup are the disc's now
+    assert inside_of(labels)[5] == []
+
+
+def test_a_ring_thinner_than_what_it_surrounds_is_the_outer_object():
+    labels = np.full((10, 10), 2, np.uint16)
+    labels[1:9, 1:9] = 1
+    assert inside_of(labels) == {1: [], 2: [1]}
+
+
+def test_neighbours_do_not_lie_inside_each_other():
+    labels = np.zeros((12, 12), np.uint16)
+    labels[:, :6], labels[:, 6:] = 1, 2  # all that surrounds either inside the picture, same size
+    assert inside_of(labels) == {1: [], 2: []}
 
 
 def test_the_boxes_of_some_pictures_are_all_tight(samples, rng):
