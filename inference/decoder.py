@@ -1,7 +1,7 @@
 """What a decoder is asked and answers; the two kinds are :mod:`inference.region_decoder` and
 :mod:`inference.sam_decoder`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -68,8 +68,14 @@ class Decoder(Protocol):
 
         Args:
             graph: the compiled decoder, for ``boxes_at_once`` boxes.
-            prompts: one to ``boxes_at_once`` of them; the last is repeated to fill the batch.
+            prompts: any number, asked about in :func:`batches`; the last is repeated to fill the
+                last one.
         """
+
+
+def batches(prompts: Sequence[Prompt], size: int) -> Iterator[Sequence[Prompt]]:
+    """``size`` prompts at a time, the last time perhaps fewer."""
+    return (prompts[start : start + size] for start in range(0, len(prompts), size))
 
 
 def make_decoder(spec: "ModelSpec") -> Decoder:

@@ -25,55 +25,73 @@ class RegionDecoder:
 
     def answer(self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
         """See :class:`inference.decoder.Decoder`."""
+        if not prompts:
+            return []
         frame, covers = embedding.frame, self._covers(embedding, prompts)
-        inputs = self._inputs(embedding, prompts, covers)
-        with span("decoder graph"):
-            logits = graph.run(inputs)[0]
+        size = self.spec.boxes_at_once
+        asked = [slice(i, i + size) for i in range(0, len(prompts), size)]
+        logits = np.concatenate(
+            [self._ask(graph, embedding, prompts[part], covers[part]) for part in asked]
+        )
         tight = self._tight(logits, prompts, covers)
         rule = self.spec.tight
-        if rule is not None and rule.told == "judged" and any(tight):
-            logits = self._told(graph, inputs, logits, tight)
-        if self.spec.volume.views == "both" and any(p.prior for p in prompts):
-            if "crops" in inputs:
-                inputs["crops"][:, 3] = 0  # the same question without the priors
+        if rule is not None and rule.told == "judged":
+            for part in asked:
+                if any(tight[part]):
+                    told = self._ask(graph, embedding, prompts[part], covers[part], tight[part])
+                    again = np.array(tight[part])
+                    logits[part][again] = told[again]
+        with span("draw"):
+            return [
+                draw_mask(
+                    self._with_ellipse(logits[i], covers[i], p, tight[i]),
+                    covers[i],
+                    (frame.height, frame.width),
+                    self.spec.threshold_of(p.in_volume, tight[i]),
+                    p.keep,
+                    with_logits=self.spec.overlap == "higher-logit" and not p.in_volume,
+                )
+                for i, p in enumerate(prompts)
+            ]
+
+    def _ask(
+        self,
+        graph: Graph,
+        embedding: Embedding,
+        prompts: Sequence[Prompt],
+        covers: list[Rect],
+        tight: Sequence[bool] = (),
+    ) -> Array:
+        """Logits (N, R, R) of one batch; ``tight``: of which boxes the decoder is told that they
+        are."""
+        with span("decode"):
+            inputs = self._inputs(embedding, prompts, covers)
+            for i, told in enumerate(tight):
+                inputs["context"][i, 1] = told
             with span("decoder graph"):
-                without = graph.run(inputs)[0]
-            logits = (logits + without) * np.float32(0.5)
-        return [
-            draw_mask(
-                self._with_ellipse(logits[i], covers[i], p, tight[i]),
-                covers[i],
-                (frame.height, frame.width),
-                self.spec.threshold_of(p.in_volume, tight[i]),
-                p.keep,
-                with_logits=self.spec.overlap == "higher-logit" and not p.in_volume,
-            )
-            for i, p in enumerate(prompts)
-        ]
+                logits = graph.run(inputs)[0]
+            if self.spec.volume.views == "both" and any(p.prior for p in prompts):
+                if "crops" in inputs:
+                    inputs["crops"][:, 3] = 0  # the same question without the priors
+                with span("decoder graph"):
+                    without = graph.run(inputs)[0]
+                logits = (logits + without) * np.float32(0.5)
+            return logits[: len(prompts)]
 
     def _tight(self, logits: Array, prompts: Sequence[Prompt], covers: list[Rect]) -> list[bool]:
         """Which boxes are tight, as the model's rule says; none of a model without one."""
         rule = self.spec.tight
-        if rule is None:
+        if rule is None or prompts[0].in_volume:
             return [False] * len(prompts)
         if rule.told == "always":
-            return [not p.in_volume for p in prompts]
+            return [True] * len(prompts)
         threshold = self.spec.threshold
-        return [
-            not p.in_volume and largest_gap(logits[i], covers[i], p.edges, threshold) <= rule.gap
-            for i, p in enumerate(prompts)
+        gaps = [
+            largest_gap(logits[i], covers[i], p.edges, threshold) for i, p in enumerate(prompts)
         ]
-
-    def _told(
-        self, graph: Graph, inputs: dict[str, Array], logits: Array, tight: list[bool]
-    ) -> Array:
-        """``logits``, those of tight boxes asked for again with that said."""
-        again = np.zeros(len(logits), np.bool_)
-        again[: len(tight)] = tight
-        inputs["context"][again, 1] = 1
-        with span("decoder graph"):
-            told = graph.run(inputs)[0]
-        return np.where(again[:, None, None], told, logits)
+        if rule.together:
+            gaps = [float(np.median(gaps))] * len(prompts)
+        return [gap <= rule.gap for gap in gaps]
 
     def _covers(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Rect]:
         """What the logits of each prompt cover, picture pixels."""

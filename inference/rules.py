@@ -60,6 +60,9 @@ class TightRule:
     width or height, at which a box is tight."""
     threshold: float = 0.0
     """As the model's, for answers to tight boxes."""
+    together: bool = False
+    """Unless ``always``: all boxes of a picture that are asked about together are tight or none is,
+    by the median of their gaps; they are of one hand."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from inference.bands import Bands
 from inference.bundle import ModelSpec
-from inference.decoder import Embedding, Prompt
+from inference.decoder import Embedding, Prompt, batches
 from inference.engine import Array, Graph
 from inference.postprocess import Mask, cut_mask
 from inference.preprocess import Frame
@@ -29,11 +29,14 @@ class SamDecoder:
 
     def answer(self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
         """See :class:`inference.decoder.Decoder`."""
-        frame = embedding.frame
-        inputs = dict(embedding.tensors) | self._asked(embedding, prompts)
-        with span("decoder graph"):
-            logits = graph.run(inputs)[0]
-        return [self._mask(logits[i], frame, p) for i, p in enumerate(prompts)]
+        masks: list[Mask] = []
+        for asked in batches(prompts, self.spec.boxes_at_once):
+            with span("decode"):
+                inputs = dict(embedding.tensors) | self._asked(embedding, asked)
+                with span("decoder graph"):
+                    logits = graph.run(inputs)[0]
+                masks += [self._mask(logits[i], embedding.frame, p) for i, p in enumerate(asked)]
+        return masks
 
     def _asked(self, embedding: Embedding, prompts: Sequence[Prompt]) -> dict[str, Array]:
         """What the graph takes besides the embedding; the last prompt fills the batch up."""

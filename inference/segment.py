@@ -106,14 +106,7 @@ class Model:
 
     def answer(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
         """One mask a prompt, in picture pixels."""
-        masks: list[Mask] = []
-        step = self.spec.boxes_at_once
-        decoder = self.decoder
-        for start in range(0, len(prompts), step):
-            with span("decode"):
-                asked = prompts[start : start + step]
-                masks += self._asker.answer(decoder, embedding, asked)
-        return masks
+        return self._asker.answer(self.decoder, embedding, prompts)
 
 
 class EmbeddedImage:

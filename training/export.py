@@ -198,6 +198,7 @@ def bundle_content(
             "told": config.tight,
             "gap": config.tight_gap,
             "threshold": config.tight_threshold,
+            "together": config.tight_together,
         }
     models, routing = {"general": spec}, {"default": "general"}
     for modality, weight in config.ellipse_priors.items():

@@ -276,6 +276,7 @@ class ExportConfig:
     tight: Literal["none", "never", "judged", "always"] = "never"
     tight_gap: float = 0.1
     tight_threshold: float = -0.6
+    tight_together: bool = True
     """:class:`inference.rules.TightRule`; ``none``: the bundle has no such rule; ``judged`` and
     ``always`` are for runs with ``samples.known_tight``."""
     volume_views: Literal["with-prior", "both"] = "both"

@@ -240,6 +240,20 @@ def test_an_empty_answer_is_no_tight_one(bright, fake_engine):
     assert contexts(fake_engine) == [[0, 0]] and not labels.any()
 
 
+def test_the_boxes_of_a_picture_may_be_judged_together(bright, fake_engine):
+    rule = dataclasses.replace(TIGHT, together=True)
+    image = picture_with((0, 0, 7, 7), (8, 0, 15, 7), (2, 9, 4, 11))
+    fits, too, loose = [0, 0, 7, 7], [8, 0, 15, 7], [0, 8, 15, 15]
+    bright(region=REGION, tight=rule).segment(image, [fits, loose, too])
+    assert contexts(fake_engine) == [[0, 0]] * 3 + [[0, 1]] * 3  # two of three are
+    fake_engine.questions.clear()
+    bright(region=REGION, tight=rule).segment(image, [fits, loose, loose])
+    assert contexts(fake_engine) == [[0, 0]] * 3
+    fake_engine.questions.clear()
+    bright(region=REGION, tight=TIGHT).segment(image, [fits, loose, too])
+    assert contexts(fake_engine) == [[0, 0]] * 3 + [[0, 1]] * 2
+
+
 def test_boxes_may_always_be_told_to_be_tight(bright, fake_engine):
     always = TightRule(told="always")
     bright(region=REGION, tight=always).segment(picture_with(), [[4, 4, 11, 11], [0, 0, 3, 3]])
