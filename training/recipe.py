@@ -256,7 +256,7 @@ class ExportConfig:
     """A bundle's settings."""
 
     name: str = "medsam-laptop-default"
-    version: str = "0.5.0"
+    version: str = "0.5.1"
     warm_start: str = (
         "the general model of 0.4.0, which began with MobileNetV2 of DeepLab v3, PASCAL VOC"
         " (Google Coral, Apache-2.0)"
@@ -276,7 +276,7 @@ class ExportConfig:
     tight: Literal["none", "never", "judged", "always"] = "never"
     tight_gap: float = 0.1
     tight_threshold: float = -0.6
-    tight_together: bool = True
+    tight_together: bool = False
     """:class:`inference.rules.TightRule`; ``none``: the bundle has no such rule; ``judged`` and
     ``always`` are for runs with ``samples.known_tight``."""
     volume_views: Literal["with-prior", "both"] = "both"
@@ -299,7 +299,7 @@ class ExportConfig:
 class VolumeExportConfig:
     """A bundle's settings of the network that answers whole boxes of volumes."""
 
-    version: str = "0.5.0"
+    version: str = "0.5.1"
     overlap: Overlap = "higher-logit"
     """Of every model, as in ``export``."""
     threshold: float = -0.5
