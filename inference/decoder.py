@@ -63,8 +63,10 @@ class Embedding:
 class Decoder(Protocol):
     """Turns prompts about an embedded picture into masks."""
 
-    def answer(self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
-        """One mask a prompt, in picture pixels.
+    def answer(
+        self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]
+    ) -> Iterator[Mask]:
+        """One mask a prompt, in picture pixels, each drawn when it is asked for.
 
         Args:
             graph: the compiled decoder, for ``boxes_at_once`` boxes.

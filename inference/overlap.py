@@ -1,6 +1,6 @@
 """From masks to labels: which box a pixel belongs to that lies in the masks of several."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,23 +55,22 @@ def paint(
 
 
 def paint_by_logits(
-    labels: NDArray[np.unsignedinteger], masks: Sequence[Mask], boxes: NDArray[np.float64]
+    labels: NDArray[np.unsignedinteger], masks: Iterable[Mask], order: Sequence[int]
 ) -> None:
-    """Write all masks of a picture, mask i with label i + 1, in place into empty labels: the rule
-    ``higher-logit``.
+    """Write all masks of a picture in place into empty labels: the rule ``higher-logit``.
 
-    The masks are met in the order of :func:`painting_order`, smaller boxes later.  Of pixels that
-    another label holds by then a mask gets all where they are :data:`NESTED` of it or more, for
-    then it is an object inside another, and else those in which its logit is the higher or equal.
+    Of pixels that another label holds by then a mask gets all where they are :data:`NESTED` of it
+    or more, for then it is an object inside another, and else those in which its logit is the
+    higher or equal.
 
     Args:
         labels: (H, W), zeros.
-        masks: with their logits.
-        boxes: (N, 4) inclusive boxes.
+        masks: with their logits, in the order of :func:`painting_order`; met one by one, so that
+            they need not all be there at once.
+        order: the number, from 0, of the box of each; its label is one more.
     """
     held = np.zeros(labels.shape, np.float32)  # logits of the labels
-    for i in painting_order(boxes, "smaller-box"):
-        mask = masks[i]
+    for i, mask in zip(order, masks, strict=True):
         size = np.count_nonzero(mask.inside)
         if size == 0:
             continue

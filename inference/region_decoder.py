@@ -1,7 +1,7 @@
 """Decoders that take boxes by their edges and answer in a region around each, or over the encoder's
 whole input where the model has no region rule."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,12 @@ class RegionDecoder:
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
 
-    def answer(self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
+    def answer(
+        self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]
+    ) -> Iterator[Mask]:
         """See :class:`inference.decoder.Decoder`."""
         if not prompts:
-            return []
+            return
         frame, covers = embedding.frame, self._covers(embedding, prompts)
         size = self.spec.boxes_at_once
         asked = [slice(i, i + size) for i in range(0, len(prompts), size)]
@@ -41,18 +43,17 @@ class RegionDecoder:
                     told = self._ask(graph, embedding, prompts[part], covers[part], tight[part])
                     again = np.array(tight[part])
                     logits[part][again] = told[again]
-        with span("draw"):
-            return [
-                draw_mask(
-                    self._with_ellipse(logits[i], covers[i], p, tight[i]),
+        for i, prompt in enumerate(prompts):
+            with span("draw"):
+                mask = draw_mask(
+                    self._with_ellipse(logits[i], covers[i], prompt, tight[i]),
                     covers[i],
                     (frame.height, frame.width),
-                    self.spec.threshold_of(p.in_volume, tight[i]),
-                    p.keep,
-                    with_logits=self.spec.overlap == "higher-logit" and not p.in_volume,
+                    self.spec.threshold_of(prompt.in_volume, tight[i]),
+                    prompt.keep,
+                    with_logits=self.spec.overlap == "higher-logit" and not prompt.in_volume,
                 )
-                for i, p in enumerate(prompts)
-            ]
+            yield mask
 
     def _ask(
         self,

@@ -4,7 +4,7 @@ Boxes are whole pixels, both ends inclusive, scaled to the encoder's input, plus
 half a pixel).  Logits cover the whole square input of the encoder, padding included.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -27,16 +27,19 @@ class SamDecoder:
     def __init__(self, spec: ModelSpec, rule: SamRule) -> None:
         self.spec, self.rule = spec, rule
 
-    def answer(self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
+    def answer(
+        self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]
+    ) -> Iterator[Mask]:
         """See :class:`inference.decoder.Decoder`."""
-        masks: list[Mask] = []
         for asked in batches(prompts, self.spec.boxes_at_once):
             with span("decode"):
                 inputs = dict(embedding.tensors) | self._asked(embedding, asked)
                 with span("decoder graph"):
                     logits = graph.run(inputs)[0]
-                masks += [self._mask(logits[i], embedding.frame, p) for i, p in enumerate(asked)]
-        return masks
+            for i, prompt in enumerate(asked):
+                with span("draw"):
+                    mask = self._mask(logits[i], embedding.frame, prompt)
+                yield mask
 
     def _asked(self, embedding: Embedding, prompts: Sequence[Prompt]) -> dict[str, Array]:
         """What the graph takes besides the embedding; the last prompt fills the batch up."""

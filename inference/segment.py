@@ -1,6 +1,6 @@
 """The pipeline of one picture: embed it once, then answer boxes (volumes: volume.py)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +14,7 @@ from inference.errors import CaseError, EngineError
 from inference.loading import GraphLoader
 from inference.modality import UNKNOWN
 from inference.other_boxes import OtherBoxes
-from inference.overlap import paint, paint_by_logits, ranks_of
+from inference.overlap import paint, paint_by_logits, painting_order, ranks_of
 from inference.postprocess import Mask, as_label_type
 from inference.preprocess import Frame, encoder_input
 from inference.profile import span
@@ -106,6 +106,10 @@ class Model:
 
     def answer(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
         """One mask a prompt, in picture pixels."""
+        return list(self.answers(embedding, prompts))
+
+    def answers(self, embedding: Embedding, prompts: Sequence[Prompt]) -> Iterator[Mask]:
+        """The same one by one, so that not all masks of a large picture are kept."""
         return self._asker.answer(self.decoder, embedding, prompts)
 
 
@@ -145,12 +149,15 @@ def answer_image(
     """Labels (H, W) of checked inclusive boxes (N, 4)."""
     labels = np.zeros((embedding.frame.height, embedding.frame.width), label_type(len(boxes)))
     prompts, draws, edges = [], make_draws(model.spec), box_edges(boxes)
-    for i, (x0, y0, x1, y1) in enumerate(edges.tolist()):
+    by_logits = model.spec.overlap == "higher-logit"
+    order = painting_order(boxes, model.spec.overlap) if by_logits else range(len(boxes))
+    for i in order:
+        x0, y0, x1, y1 = edges[i].tolist()
         keep = (x0, y0, x1, y1) if model.spec.clip_to_box else None
         prompts.append(Prompt((x0, y0, x1, y1), keep, draws=draws, others=OtherBoxes(edges, i)))
-    masks = model.answer(embedding, prompts)
-    if model.spec.overlap == "higher-logit":
-        paint_by_logits(labels, masks, boxes)
+    masks = model.answers(embedding, prompts)
+    if by_logits:
+        paint_by_logits(labels, masks, order)
         return as_label_type(labels, model.spec.label_type)
     ranks = ranks_of(boxes, model.spec.overlap)
     for label, mask in enumerate(masks, 1):

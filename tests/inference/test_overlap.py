@@ -75,7 +75,8 @@ def strip(*logits, left=0):
 
 def by_logits(masks, boxes, shape=(1, 12)):
     labels = np.zeros(shape, np.uint8)
-    paint_by_logits(labels, masks, np.array(boxes, float))
+    order = painting_order(np.array(boxes, float), "higher-logit")
+    paint_by_logits(labels, (masks[i] for i in order), order)
     return labels
 
 

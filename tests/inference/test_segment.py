@@ -90,6 +90,23 @@ def test_without_boxes_nothing_is_encoded_or_even_compiled(bright, fake_engine, 
     assert fake_engine.compiled == []
 
 
+@pytest.mark.parametrize("overlap", ["smaller-box", "higher-logit"])
+def test_masks_are_drawn_one_by_one_so_that_not_all_are_kept(bright, monkeypatch, overlap):
+    from inference import region_decoder
+
+    events, draw = [], region_decoder.draw_mask
+    monkeypatch.setattr(
+        region_decoder, "draw_mask", lambda *a, **k: events.append("draw") or draw(*a, **k)
+    )
+    segmenter = bright(region=REGION, overlap=overlap)
+    embedded = segmenter.embed(picture_with())
+    edges = (0.0, 0.0, 8.0, 8.0)
+    masks = embedded._model.answers(embedded.embedding, [Prompt(edges), Prompt(edges)])
+    assert events == []
+    next(masks)
+    assert events == ["draw"]
+
+
 def test_three_hundred_boxes_need_two_bytes(bright):
     boxes = [(x, y, x, y) for y in range(15) for x in range(20)]
     labels = bright(side=20).segment(np.full((20, 20), 255, np.uint8), boxes)
