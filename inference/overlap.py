@@ -70,7 +70,9 @@ def paint_by_logits(
         order: the number, from 0, of the box of each; its label is one more.
     """
     held = np.zeros(labels.shape, np.float32)  # logits of the labels
-    for i, mask in zip(order, masks, strict=True):
+    drawn = iter(masks)
+    for i in order:
+        mask = next(drawn)
         size = np.count_nonzero(mask.inside)
         if size == 0:
             continue
@@ -78,9 +80,13 @@ def paint_by_logits(
         height, width = mask.inside.shape
         window = (slice(mask.top, mask.top + height), slice(mask.left, mask.left + width))
         now, before = labels[window], held[window]
-        gained = mask.inside.copy()
-        for other, shared in zip(*np.unique(now[mask.inside], return_counts=True), strict=True):
-            if other and shared < NESTED * size:
-                gained &= (now != other) | (mask.logits >= before)
+        gained = mask.inside
+        shared = np.bincount(now[gained & (now != 0)])  # pixels of each label
+        contested = np.flatnonzero((shared > 0) & (shared < NESTED * size))
+        if len(contested):
+            lower = mask.logits < before
+            for other in contested:
+                gained = gained & ~(lower & (now == other))
         np.copyto(now, labels.dtype.type(i + 1), where=gained)
         np.copyto(before, mask.logits, where=gained)
+        del mask, gained  # before the next one is drawn

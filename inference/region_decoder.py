@@ -43,17 +43,22 @@ class RegionDecoder:
                     told = self._ask(graph, embedding, prompts[part], covers[part], tight[part])
                     again = np.array(tight[part])
                     logits[part][again] = told[again]
+        shape = (frame.height, frame.width)
         for i, prompt in enumerate(prompts):
-            with span("draw"):
-                mask = draw_mask(
-                    self._with_ellipse(logits[i], covers[i], prompt, tight[i]),
-                    covers[i],
-                    (frame.height, frame.width),
-                    self.spec.threshold_of(prompt.in_volume, tight[i]),
-                    prompt.keep,
-                    with_logits=self.spec.overlap == "higher-logit" and not prompt.in_volume,
-                )
-            yield mask
+            yield self._draw(logits[i], covers[i], shape, prompt, tight[i])  # kept by nobody here
+
+    def _draw(
+        self, logits: Array, covers: Rect, shape: tuple[int, int], prompt: Prompt, tight: bool
+    ) -> Mask:
+        with span("draw"):
+            return draw_mask(
+                self._with_ellipse(logits, covers, prompt, tight),
+                covers,
+                shape,
+                self.spec.threshold_of(prompt.in_volume, tight),
+                prompt.keep,
+                with_logits=self.spec.overlap == "higher-logit" and not prompt.in_volume,
+            )
 
     def _ask(
         self,

@@ -149,7 +149,7 @@ def answer_image(
     """Labels (H, W) of checked inclusive boxes (N, 4)."""
     labels = np.zeros((embedding.frame.height, embedding.frame.width), label_type(len(boxes)))
     prompts, draws, edges = [], make_draws(model.spec), box_edges(boxes)
-    by_logits = model.spec.overlap == "higher-logit"
+    by_logits = model.spec.overlap == "higher-logit" and len(boxes) > 1
     order = painting_order(boxes, model.spec.overlap) if by_logits else range(len(boxes))
     for i in order:
         x0, y0, x1, y1 = edges[i].tolist()
