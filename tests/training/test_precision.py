@@ -89,7 +89,7 @@ def test_a_bundle_without_regions_is_refused(full_store, tmp_path):
 
     content = json.loads((DEFAULT_BUNDLE / "bundle.json").read_text())
     for spec in content["models"].values():
-        spec["region"] = spec["tight"] = None
+        spec["region"], spec["tight"], spec["overlap"] = None, None, "smaller-box"
     for file in content["files"]:
         (tmp_path / file).touch()
     (tmp_path / "bundle.json").write_text(json.dumps(content))
