@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.engine import Array, Graph
-from inference.other_boxes import OtherBoxes
 from inference.postprocess import Mask
 from inference.preprocess import Frame
 from inference.resample import Rect
@@ -17,6 +16,7 @@ from inference.resample import Rect
 if TYPE_CHECKING:
     from inference.bundle import ModelSpec
     from inference.drawn_prompts import Draws
+    from inference.other_boxes import OtherBoxes
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Prompt:
     in the encoder's own pixels; None: worked out from ``edges``."""
     draws: "Draws | None" = None
     """Where the random numbers of drawn prompts come from; None: from a beginning of their own."""
-    others: OtherBoxes | None = None
+    others: "OtherBoxes | None" = None
     """The picture's other boxes, of models that look at them."""
 
 
@@ -75,9 +75,9 @@ class Decoder(Protocol):
         """
 
 
-def batches(prompts: Sequence[Prompt], size: int) -> Iterator[Sequence[Prompt]]:
-    """``size`` prompts at a time, the last time perhaps fewer."""
-    return (prompts[start : start + size] for start in range(0, len(prompts), size))
+def batches(count: int, size: int) -> list[slice]:
+    """Of ``count`` prompts ``size`` at a time, the last time perhaps fewer."""
+    return [slice(start, start + size) for start in range(0, count, size)]
 
 
 def make_decoder(spec: "ModelSpec") -> Decoder:
@@ -103,3 +103,13 @@ def make_draws(spec: "ModelSpec") -> "Draws | None":
     from inference.drawn_prompts import Draws
 
     return Draws(spec.drawn)
+
+
+def make_others(spec: "ModelSpec", edges: NDArray[np.float64], index: int) -> "OtherBoxes | None":
+    """All boxes (N, 4) of a picture beside the one that is asked about; None where the model does
+    not look at them."""
+    if spec.region is None or not spec.region.others:
+        return None
+    from inference.other_boxes import OtherBoxes
+
+    return OtherBoxes(edges, index)

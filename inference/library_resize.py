@@ -27,10 +27,12 @@ _COEFFICIENT_BITS = 11
 
 def resize_like(picture: Picture, size: tuple[int, int], rule: LibraryResize) -> NDArray[np.uint8]:
     """``picture`` (H, W) or (H, W, C) as ``size`` = (height, width) pixels by a library's rule."""
-    if rule in ("area", "linear") and picture.shape[:2] == size:
+    opencv = rule in ("area", "linear")
+    if opencv and picture.shape[:2] == size:
         return picture
     planes = np.atleast_3d(picture)
-    resized = _RULES[rule](planes, size)
+    halved = opencv and planes.shape[:2] == (2 * size[0], 2 * size[1])
+    resized = _halved(planes) if halved else _RULES[rule](planes, size)
     return resized[:, :, 0] if picture.ndim == 2 else resized
 
 
@@ -72,23 +74,19 @@ def _area(planes: Picture, size: tuple[int, int]) -> Picture:
     own."""
     if planes.shape[0] < size[0] or planes.shape[1] < size[1]:
         return _fixed_point(planes, size, _enlarging_taps)
-    if planes.shape[0] == 2 * size[0] and planes.shape[1] == 2 * size[1]:
-        return _halved(planes)
     rows, columns = (_area_weights(planes.shape[i], size[i]) for i in (0, 1))
     means = _by_bands(planes, rows, columns)
     return np.rint(np.round(means, 4)).astype(np.uint8)
 
 
 def _halved(planes: Picture) -> Picture:
-    """Rounded means of two by two pixels, halves upwards."""
+    """Both rules by 2 exactly: rounded means of two by two pixels, halves upwards."""
     rows = np.add(planes[0::2], planes[1::2], dtype=np.uint16)
     return np.asarray(rows[:, 0::2] + rows[:, 1::2] + 2 >> 2, dtype=np.uint8)
 
 
 def _linear(planes: Picture, size: tuple[int, int]) -> Picture:
-    """Two nearest pixels an axis, nothing averaged when shrinking; by 2 exactly it is ``area``."""
-    if planes.shape[0] == 2 * size[0] and planes.shape[1] == 2 * size[1]:
-        return _halved(planes)
+    """Two nearest pixels an axis, nothing averaged when shrinking, but by 2 exactly."""
     return _fixed_point(planes, size, _nearest_taps)
 
 

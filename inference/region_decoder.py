@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from inference.box_fit import largest_gap
 from inference.bundle import ModelSpec
-from inference.decoder import Embedding, Prompt
+from inference.decoder import Embedding, Prompt, batches
 from inference.engine import Array, Graph
 from inference.postprocess import Mask, add_ellipse, draw_mask, sample_mask
 from inference.profile import span
@@ -30,8 +30,7 @@ class RegionDecoder:
         if not prompts:
             return
         frame, covers = embedding.frame, self._covers(embedding, prompts)
-        size = self.spec.boxes_at_once
-        asked = [slice(i, i + size) for i in range(0, len(prompts), size)]
+        asked = batches(len(prompts), self.spec.boxes_at_once)
         logits = np.concatenate(
             [self._ask(graph, embedding, prompts[part], covers[part]) for part in asked]
         )
@@ -148,7 +147,7 @@ def region_picture(
     """(4, side, side): the picture inside ``rect``, 0..255, and the prior mask, 0..1; where the
     rule says so two channels more, of the picture's other boxes."""
     side, prior = rule.side, prompt.prior
-    crop = np.zeros((6 if rule.others else 4, side, side), np.float32)
+    crop = np.zeros((rule.channels, side, side), np.float32)
     inside = resample(picture, rect, (side, side))
     crop[:3] = inside if inside.ndim == 2 else np.moveaxis(inside, 2, 0)
     if prior is not None:

@@ -44,6 +44,11 @@ class RegionRule:
     """``crops`` has two channels more: where the picture's other boxes lie
     (:mod:`inference.other_boxes`)."""
 
+    @property
+    def channels(self) -> int:
+        """Of ``crops``: picture, prior mask and, where they are shown, the other boxes."""
+        return 6 if self.others else 4
+
 
 @dataclass(frozen=True)
 class TightRule:

@@ -31,7 +31,8 @@ class SamDecoder:
         self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]
     ) -> Iterator[Mask]:
         """See :class:`inference.decoder.Decoder`."""
-        for asked in batches(prompts, self.spec.boxes_at_once):
+        for part in batches(len(prompts), self.spec.boxes_at_once):
+            asked = prompts[part]
             with span("decode"):
                 inputs = dict(embedding.tensors) | self._asked(embedding, asked)
                 with span("decoder graph"):

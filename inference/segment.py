@@ -8,12 +8,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from inference.bundle import Bundle, ModelSpec
 from inference.case import Case, check_boxes, label_type, make_case
-from inference.decoder import Embedding, Prompt, make_decoder, make_draws
+from inference.decoder import Embedding, Prompt, make_decoder, make_draws, make_others
 from inference.engine import EngineSettings, Graph, compile_graph
 from inference.errors import CaseError, EngineError
 from inference.loading import GraphLoader
 from inference.modality import UNKNOWN
-from inference.other_boxes import OtherBoxes
 from inference.overlap import paint, paint_by_logits, painting_order, ranks_of
 from inference.postprocess import Mask, as_label_type
 from inference.preprocess import Frame, encoder_input
@@ -148,21 +147,23 @@ def answer_image(
 ) -> NDArray[np.unsignedinteger]:
     """Labels (H, W) of checked inclusive boxes (N, 4)."""
     labels = np.zeros((embedding.frame.height, embedding.frame.width), label_type(len(boxes)))
-    prompts, draws, edges = [], make_draws(model.spec), box_edges(boxes)
-    by_logits = model.spec.overlap == "higher-logit" and len(boxes) > 1
-    order = painting_order(boxes, model.spec.overlap) if by_logits else range(len(boxes))
+    spec, edges, draws = model.spec, box_edges(boxes), make_draws(model.spec)
+    by_logits = spec.overlap == "higher-logit" and len(boxes) > 1
+    order = painting_order(boxes, spec.overlap) if by_logits else range(len(boxes))
+    prompts = []
     for i in order:
         x0, y0, x1, y1 = edges[i].tolist()
-        keep = (x0, y0, x1, y1) if model.spec.clip_to_box else None
-        prompts.append(Prompt((x0, y0, x1, y1), keep, draws=draws, others=OtherBoxes(edges, i)))
+        keep = (x0, y0, x1, y1) if spec.clip_to_box else None
+        others = make_others(spec, edges, i)
+        prompts.append(Prompt((x0, y0, x1, y1), keep, draws=draws, others=others))
     masks = model.answers(embedding, prompts)
     if by_logits:
         paint_by_logits(labels, masks, order)
-        return as_label_type(labels, model.spec.label_type)
-    ranks = ranks_of(boxes, model.spec.overlap)
-    for label, mask in enumerate(masks, 1):
-        paint(labels, mask, label, ranks)
-    return as_label_type(labels, model.spec.label_type)
+    else:
+        ranks = ranks_of(boxes, spec.overlap)
+        for label, mask in enumerate(masks, 1):
+            paint(labels, mask, label, ranks)
+    return as_label_type(labels, spec.label_type)
 
 
 class Segmenter:

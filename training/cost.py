@@ -45,7 +45,7 @@ def measure_cost(
         r = spec.region.side
         asked["regions"] = asked["boxes"]
         asked["context"] = np.zeros((spec.boxes_at_once, 2), np.float32)
-        shape = (spec.boxes_at_once, 6 if spec.region.others else 4, r, r)
+        shape = (spec.boxes_at_once, spec.region.channels, r, r)
         asked["crops"] = dice.uniform(0, 1, shape).astype(np.float32)
     whole = {} if spec.volume_region is None else whole_box(model, spec.volume_region, repeats)
     before = package_joules()

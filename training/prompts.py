@@ -61,27 +61,27 @@ def draw_together(
     present = [k for k, where in enumerate(found, 1) if where is not None and counts[k] >= 4]
     inside = objects_inside(labels, found)
     kind = rng.random() if rng.random() < 0.5 else None
-    prompts = []
-    for label in rng.permutation(present)[:_MOST_BOXES]:
-        rows, columns = found[label - 1]
-        edges = (float(columns.start), float(rows.start), float(columns.stop), float(rows.stop))
-        if len(prompts) < limit:
-            target = np.isin(labels, [label, *inside[label]]) if inside[label] else labels == label
-        else:
-            target = _NOT_ASKED
-        prompts.append(draw_box(edges, target, known_tight, rng, labels.shape, kind))
+    asked = rng.permutation(present)[:_MOST_BOXES]
+    tight = [
+        (float(x.start), float(y.start), float(x.stop), float(y.stop))
+        for y, x in (found[label - 1] for label in asked)
+    ]
+    drawn = [jitter(edges, labels.shape, rng, kind) for edges in tight]
     given = rng.random()
-    if given < 0.2:
-        return prompts[:limit]
-    edges = np.array([p.edges for p in prompts])
-    kept = np.ones(len(prompts), np.bool_) if given > 0.35 else rng.random(len(prompts)) < 0.5
-    asked = []
-    for i, prompt in enumerate(prompts[:limit]):
-        shown = kept.copy()
-        shown[i] = True
-        place = int(shown[:i].sum())
-        asked.append(replace(prompt, others=OtherBoxes(edges[shown], place)))
-    return asked
+    alone, kept = given < 0.2, np.ones(len(drawn), np.bool_)
+    if 0.2 <= given <= 0.35:
+        kept = rng.random(len(drawn)) < 0.5
+    prompts = []
+    for i, label in enumerate(asked[:limit]):
+        target = np.isin(labels, [label, *inside[label]]) if inside[label] else labels == label
+        prompt = as_drawn(drawn[i], tight[i], target, known_tight, rng)
+        if not alone:
+            shown = kept.copy()
+            shown[i] = True
+            others = OtherBoxes(np.array(drawn)[shown], int(shown[:i].sum()))
+            prompt = replace(prompt, others=others)
+        prompts.append(prompt)
+    return prompts
 
 
 def objects_inside(
@@ -121,22 +121,27 @@ _MOSTLY = 0.6
 _MOST_BOXES = 100
 """Boxes of a picture that others are shown beside."""
 
-_NOT_ASKED = np.zeros((0, 0), np.bool_)
-
 
 def draw_box(
     edges: tuple[float, float, float, float],
     target: NDArray[np.bool_],
     known_tight: float,
     rng: np.random.Generator,
-    shape: tuple[int, ...] | None = None,
-    kind: float | None = None,
 ) -> DrawnPrompt:
-    """A box as a user draws it around an object with these tight edges; of those that stay tight a
-    share ``known_tight`` says so.  ``shape``: of the picture, else the target's; ``kind``: as
-    :func:`jitter` takes it."""
-    drawn = jitter(edges, target.shape if shape is None else shape, rng, kind)
-    told = known_tight > 0 and drawn == edges and rng.random() < known_tight
+    """A box as a user draws it around an object with these tight edges."""
+    return as_drawn(jitter(edges, target.shape, rng), edges, target, known_tight, rng)
+
+
+def as_drawn(
+    drawn: tuple[float, float, float, float],
+    tight: tuple[float, float, float, float],
+    target: NDArray[np.bool_],
+    known_tight: float,
+    rng: np.random.Generator,
+) -> DrawnPrompt:
+    """A box that was drawn around an object; of those that stayed tight a share ``known_tight``
+    says so."""
+    told = known_tight > 0 and drawn == tight and rng.random() < known_tight
     return DrawnPrompt(drawn, (0.0, float(told)), target, None)
 
 

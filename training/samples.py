@@ -172,7 +172,7 @@ def assemble(
     edges = np.array([p.edges for p in prompts], dtype=np.float64)
     regions = box_regions(edges, rule)
     side = (rule.side, rule.side)
-    crops = np.zeros((len(prompts), 6 if rule.others else 4, *side), np.float32)
+    crops = np.zeros((len(prompts), rule.channels, *side), np.float32)
     targets = np.zeros((len(prompts), *side), np.float32)
     for i, prompt in enumerate(prompts):
         rect: Rect = tuple(regions[i])

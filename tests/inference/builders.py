@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from inference.bundle import Bundle, ModelSpec
 from inference.engine import Array, EngineSettings
+from inference.postprocess import Mask
 
 SHIPPED = Path(__file__).resolve().parents[2] / "inference" / "bundle"
 
@@ -89,6 +90,14 @@ class FakeEngine:
 class FakeGraph:
     def __init__(self, run: Any) -> None:
         self.run = run
+
+
+def whole(mask: Mask, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """A mask with its window put back into the picture."""
+    picture = np.zeros(shape, bool)
+    height, width = mask.inside.shape
+    picture[mask.top : mask.top + height, mask.left : mask.left + width] = mask.inside
+    return picture
 
 
 # --- the same as files --------------------------------------------------------------------------

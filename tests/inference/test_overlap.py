@@ -7,14 +7,7 @@ from hypothesis import strategies as st
 
 from inference.overlap import NESTED, paint, paint_by_logits, painting_order, ranks_of
 from inference.postprocess import Mask
-
-
-def whole(mask, shape):
-    """A mask with its window put back into the picture."""
-    picture = np.zeros(shape, bool)
-    height, width = mask.inside.shape
-    picture[mask.top : mask.top + height, mask.left : mask.left + width] = mask.inside
-    return picture
+from tests.inference.builders import whole
 
 
 @given(st.permutations([1, 2, 3, 4]), st.integers(0, 99))

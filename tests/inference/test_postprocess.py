@@ -8,16 +8,9 @@ from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
 from inference.postprocess import Mask, add_ellipse, draw_mask, sample_mask
+from tests.inference.builders import whole
 
 MASKS = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=6))
-
-
-def whole(mask, shape):
-    """A mask with its window put back into the picture."""
-    picture = np.zeros(shape, bool)
-    height, width = mask.inside.shape
-    picture[mask.top : mask.top + height, mask.left : mask.left + width] = mask.inside
-    return picture
 
 
 @given(MASKS, st.integers(0, 9), st.integers(0, 9))
