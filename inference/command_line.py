@@ -3,8 +3,9 @@
 input:   imgs, (H, W), (H, W, 1), (H, W, 3), (H, W, 4) or (D, H, W), any real numbers;
          boxes, both ends inclusive, (N, 4) x_min, y_min, x_max, y_max
          or (N, 6) x_min, y_min, z_min, x_max, y_max, z_max
-output:  segs, label i for box i; where two masks meet, of the smaller box (the model that ships)
-         or of the later one (the published models)
+output:  segs, label i for box i; where two masks meet, the model that ships gives a pixel to the
+         object inside the other, else to the surer mask, in volumes to the smaller box; the
+         published models give it to the later box
 
 NIfTI volumes and PNG pictures are cases, too, where a boxes file lies beside them (formats.py), and
 are answered in their own format.
