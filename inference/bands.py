@@ -1,5 +1,6 @@
 """Matrices that are zero but for a narrow band, as those that resample an axis are."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,17 +38,35 @@ class Bands:
         """Inputs, first and one past the last, that rows start..stop take."""
         return int(self.first[start:stop].min()), int(self.stop[start:stop].max())
 
-    def times(self, values: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
-        """Rows start..stop of weights @ values (size_in, n), some rows and what they take at a
-        time: a dense product would multiply mostly zeros."""
-        product = np.zeros((stop - start, values.shape[1]), self.weights.dtype)
+    def times(
+        self,
+        values: NDArray[Any],
+        start: int,
+        stop: int,
+        origin: int = 0,
+        into: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """Rows start..stop of weights @ values; values (n, m) are those of the inputs from
+        ``origin`` on, and hold all that these rows take; ``into``: where to, (stop - start, m)."""
+        product = into
+        if product is None:
+            product = np.empty((stop - start, values.shape[1]), self.weights.dtype)
+        for rows, part in self.blocks(values, start, stop, origin):
+            product[rows] = part
+        return product
+
+    def blocks(
+        self, values: NDArray[Any], start: int, stop: int, origin: int = 0
+    ) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """The same some rows at a time, and which of start..stop they are, counted from 0: for each
+        a product of what it takes, for a dense one would multiply mostly zeros, and small enough to
+        be used while it is in a cache."""
         for row in range(start, stop, ROWS_AT_ONCE):
             end = min(row + ROWS_AT_ONCE, stop)
             low, high = self.reach(row, end)
             taken = self.weights[row:end, low:high]
-            np.matmul(taken, values[low:high], out=product[row - start : end - start])
-        return product
+            yield slice(row - start, end - start), taken @ values[low - origin : high - origin]
 
 
-ROWS_AT_ONCE = 64
+ROWS_AT_ONCE = 48
 """Rows of a banded product that are worked out by one dense product."""

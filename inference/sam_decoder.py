@@ -100,8 +100,13 @@ def draw_whole(logits: Array, frame: Frame, rule: SamRule, threshold: float) -> 
         return Mask(0, 0, np.zeros((0, 0), np.bool_))
     top, bottom = down.touched(rows[0], rows[-1])
     left, right = across.touched(columns[0], columns[-1])
-    native = down.times(across.times(logits.T, left, right).T, top, bottom)
-    return Mask(top, left, native > threshold)
+    first, stop = down.reach(top, bottom)
+    wide = np.empty((stop - first, right - left), np.float32)
+    across.times(logits[first:stop].T, left, right, into=wide.T)
+    inside = np.empty((bottom - top, right - left), np.bool_)
+    for part, native in down.blocks(wide, top, bottom, first):
+        np.greater(native, threshold, out=inside[part])
+    return Mask(top, left, inside)
 
 
 @lru_cache(maxsize=16)
