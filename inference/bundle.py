@@ -17,6 +17,7 @@ from inference.rules import (
     DrawnPromptRule,
     Interpolation,
     LibraryResize,
+    ManyBoxesRule,
     Normalisation,
     RegionRule,
     Resize,
@@ -115,6 +116,8 @@ class ModelSpec:
     """Type of the labels: the smallest that holds them all, or 8 bits, where label 256 is 0
     (``challenge.md`` B2)."""
     volume: VolumeRule = VolumeRule()
+    many_boxes: ManyBoxesRule | None = None
+    """Set: pictures with many boxes have a decoder of their own."""
     scribble: ScribbleRule | None = None
     """Set: the model also takes scribbles, see :mod:`inference.scribble`."""
     drawn: DrawnPromptRule | None = None
@@ -131,9 +134,12 @@ class ModelSpec:
         return self.tight.threshold if tight and self.tight is not None else self.threshold
 
     def graphs(self, in_volume: bool) -> tuple[tuple[str, int], ...]:
-        """The graphs that boxes need, in the order of their use, each with the boxes of one run."""
+        """The graphs that boxes need, however many they are, in the order of their use, each with
+        the boxes of one run."""
         if in_volume and self.volume_region is not None:
             return ((self.volume_region.graph, 1),)
+        if self.many_boxes is not None and not in_volume:
+            return ((self.encoder, 1),)
         return ((self.encoder, 1), (self.decoder, self.boxes_at_once))
 
 
@@ -270,7 +276,13 @@ def _check(bundle: Bundle, path: Path) -> None:
                 )
         scribble = () if spec.scribble is None else (spec.scribble.decoder,)
         whole = () if spec.volume_region is None else (spec.volume_region.graph,)
-        for file in (spec.encoder, spec.decoder, *scribble, *whole):
+        many = spec.many_boxes
+        if many is not None and (spec.sam is None or spec.drawn is not None):
+            raise BundleError(
+                f"{path}: models.{name}.many_boxes: expected a model with sam and without drawn"
+            )
+        for_many = () if many is None else (many.prepare, many.decoder)
+        for file in (spec.encoder, spec.decoder, *for_many, *scribble, *whole):
             if file not in bundle.sha256:
                 raise BundleError(f"{path}: files: expected the digest of {file}")
             if not bundle.graph(file).is_file():
@@ -279,6 +291,7 @@ def _check(bundle: Bundle, path: Path) -> None:
 
 _NESTED = {
     "drawn": DrawnPromptRule,
+    "many_boxes": ManyBoxesRule,
     "normalisation": Normalisation,
     "region": RegionRule,
     "sam": SamRule,
@@ -314,6 +327,7 @@ _WORDS = {
 _AT_LEAST: Mapping[str, float] = {
     "input_size": 1,
     "boxes_at_once": 1,
+    "least": 1,
     "box_growth": 0,
     "ellipse_prior": 0,
     "ellipsoid_prior": 0,
@@ -374,7 +388,7 @@ def _value(key: str, value: Any, annotation: Any, where: str) -> Any:
         if key == "std" and 0 in value:
             raise BundleError(f"{where}: expected numbers other than 0, found {value!r}")
         return tuple(float(v) for v in value)
-    if key == "embedding_names":
+    if key in ("embedding_names", "names"):
         is_list = isinstance(value, list) and all(isinstance(name, str) for name in value)
         if not is_list or not value or len(set(value)) < len(value):
             raise BundleError(f"{where}: expected a list of different names, found {value!r}")

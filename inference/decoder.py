@@ -52,6 +52,8 @@ class Embedding:
     """(H, W) or (H, W, 3)."""
     shown: NDArray[np.bool_] | None = None
     """(S, S), of models with drawn prompts: where the encoder's input is not 0."""
+    for_many: bool = False
+    """Whether ``tensors`` are for the model's decoder of many boxes."""
 
     @property
     def nbytes(self) -> int:

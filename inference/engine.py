@@ -48,8 +48,13 @@ class Graph(Protocol):
         """
 
 
+AS_OPEN = 0
+"""In the place of a batch: open axes stay open."""
+
+
 def compile_graph(bundle: Bundle, file: str, settings: EngineSettings, batch: int = 1) -> Graph:
-    """Compile one graph of a bundle; inputs with an open first axis are fixed to ``batch``.
+    """Compile one graph of a bundle; inputs with an open first axis are fixed to ``batch``, but
+    where that is :data:`AS_OPEN`.
 
     Raises:
         EngineError: the engine is not installed, or refuses the graph or the precision.

@@ -106,12 +106,15 @@ class HeadStart:
         picture, volume = (
             {spec["encoder"]: 1, spec["decoder"]: spec.get("boxes_at_once", 1)} for spec in pair
         )
+        if pair[0].get("many_boxes"):
+            del picture[pair[0]["decoder"]]  # the number of boxes says which decoder
         if region := pair[1].get("volume_region"):
             volume = {region["graph"]: 1}
-        if picture != volume and dims is None:
-            return {}
+        wanted = volume if dims == "3D" else picture
+        if dims is None:  # what both need
+            wanted = {file: batch for file, batch in picture.items() if volume.get(file) == batch}
         version, keys = library_version(), {}
-        for graph, batch in (volume if dims == "3D" else picture).items():
+        for graph, batch in wanted.items():
             key = cache_key(content["files"][graph], precision, batch, version)
             keys[blob_path(self._cache, graph, key)] = key
         return keys

@@ -2,6 +2,7 @@
 its first case."""
 
 import threading
+from collections.abc import Sequence
 
 from inference.bundle import Bundle
 from inference.engine import EngineSettings, Graph, compile_graph
@@ -23,17 +24,25 @@ class GraphLoader:
     def start(self, modality: str, dims: str | None = None) -> None:
         """Begin with the graphs that a case of ``modality`` needs first.
 
-        Where pictures and volumes need different ones, only if ``dims`` says ``2D`` or ``3D``; were
-        that wrong, the right ones are loaded when they are needed.
+        Where ``dims`` does not say ``2D`` or ``3D``, those that pictures and volumes both need;
+        were it wrong, the right ones are loaded when they are needed.
         """
         picture, volume = (
             self._bundle.models[self._bundle.model_for(modality, in_volume)].graphs(in_volume)
             for in_volume in (False, True)
         )
-        if self._ready or (picture != volume and dims is None):
-            return
-        self._ready = {key: threading.Event() for key in (volume if dims == "3D" else picture)}
-        threading.Thread(target=self._load, name="load graphs").start()
+        wanted = volume if dims == "3D" else picture
+        if dims is None:
+            wanted = tuple(key for key in picture if key in volume)
+        if not self._ready:
+            self.begin(wanted)
+
+    def begin(self, graphs: Sequence[Key]) -> None:
+        """Begin with these graphs, those left out that were begun before."""
+        new = [key for key in graphs if key not in self._ready]
+        if new:
+            self._ready |= {key: threading.Event() for key in new}
+            threading.Thread(target=self._load, args=(new,), name="load graphs").start()
 
     def take(self, file: str, batch: int) -> Graph | None:
         """The graph, waited for; None if nobody started to load it.
@@ -51,12 +60,12 @@ class GraphLoader:
             raise found
         return found
 
-    def _load(self) -> None:
-        for (file, batch), ready in self._ready.items():
+    def _load(self, graphs: Sequence[Key]) -> None:
+        for file, batch in graphs:
             try:
                 with span("load graph"):
                     graph = compile_graph(self._bundle, file, self._settings, batch)
                 self._loaded[file, batch] = graph
             except Exception as error:  # raised where the graph is asked for
                 self._loaded[file, batch] = error
-            ready.set()
+            self._ready[file, batch].set()

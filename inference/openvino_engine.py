@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.blob import blob_path, cache_key, compiler_settings, header, open_blob
-from inference.engine import Array, EngineSettings, wanted_inputs
+from inference.engine import AS_OPEN, Array, EngineSettings, wanted_inputs
 from inference.errors import EngineError
 from inference.head_start import take
 from inference.messages import tell_info, tell_warning
@@ -75,6 +75,8 @@ def compile_openvino(
 def read_graph(core: Any, path: Path, batch: int) -> Any:
     """A graph as an ``openvino.Model``, its open first axes fixed to ``batch``."""
     model = core.read_model(path)
+    if batch == AS_OPEN:
+        return model
     model.reshape(
         {
             port: [batch, *list(port.partial_shape)[1:]]

@@ -29,6 +29,25 @@ class Normalisation:
 
 
 @dataclass(frozen=True)
+class ManyBoxesRule:
+    """Graphs of a SAM decoder for pictures with many boxes: what does not depend on the box is
+    worked out once, and a run answers several."""
+
+    prepare: str
+    """The graph: what the encoder gives to ``names``."""
+    decoder: str
+    """The graph: as the model's decoder, but it takes ``names`` and ``places`` (M,) besides: which
+    positions of the embedding, row by row, are wanted; its logits are (N, M, 4, 4), the pixels of
+    these by row and column."""
+    names: tuple[str, ...]
+    """What the decoder calls the outputs of ``prepare``, in their order."""
+    boxes_at_once: int
+    """Boxes in one run of ``decoder``."""
+    least: int
+    """The smallest number of boxes for which a picture is answered by these graphs."""
+
+
+@dataclass(frozen=True)
 class RegionRule:
     """How much of the picture around a box a decoder looks at."""
 

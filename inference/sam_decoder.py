@@ -5,6 +5,7 @@ half a pixel).  Logits cover the whole square input of the encoder, padding incl
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -31,22 +32,30 @@ class SamDecoder:
         self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]
     ) -> Iterator[Mask]:
         """See :class:`inference.decoder.Decoder`."""
-        for part in batches(len(prompts), self.spec.boxes_at_once):
+        many = self.spec.many_boxes if embedding.for_many else None
+        size, given, filled = self.spec.boxes_at_once, dict(embedding.tensors), None
+        if many is not None:
+            size = many.boxes_at_once
+            filled = Filled.of(embedding.tensors["embedding"].shape[1], embedding.frame, self.rule)
+            given["places"] = filled.places
+        for part in batches(len(prompts), size):
             asked = prompts[part]
             with span("decode"):
-                inputs = dict(embedding.tensors) | self._asked(embedding, asked)
+                inputs = given | self._asked(embedding, asked, size)
                 with span("decoder graph"):
-                    logits = graph.run(inputs)[0]
-            for i, prompt in enumerate(asked):
+                    found = graph.run(inputs)[0]
+            for prompt, logits in zip(asked, found, strict=False):  # the last may be a filler's
                 with span("draw"):
-                    mask = self._mask(logits[i], embedding.frame, prompt)
+                    mask = self._mask(logits, embedding.frame, prompt, filled)
                 yield mask
 
-    def _asked(self, embedding: Embedding, prompts: Sequence[Prompt]) -> dict[str, Array]:
+    def _asked(
+        self, embedding: Embedding, prompts: Sequence[Prompt], size: int
+    ) -> dict[str, Array]:
         """What the graph takes besides the embedding; the last prompt fills the batch up."""
         frame, offset = embedding.frame, np.float32(self.rule.box_offset)
         boxes = [p.input_box or input_box(p.edges, frame, self.rule) for p in prompts]
-        rows = np.minimum(np.arange(self.spec.boxes_at_once), len(prompts) - 1)
+        rows = np.minimum(np.arange(size), len(prompts) - 1)
         asked = {"boxes": np.array(boxes, dtype=np.float32)[rows] + offset}
         if self.spec.drawn is None or embedding.shown is None:
             return asked
@@ -60,9 +69,12 @@ class SamDecoder:
         asked["strokes"] = np.stack([d.stroke[None] for d in drawn])[rows].astype(np.float32)
         return asked
 
-    def _mask(self, logits: Array, frame: Frame, prompt: Prompt) -> Mask:
+    def _mask(self, logits: Array, frame: Frame, prompt: Prompt, filled: "Filled | None") -> Mask:
         threshold = self.spec.threshold_of(prompt.in_volume)
-        mask = draw_whole(logits, frame, self.rule, threshold)
+        if filled is None:
+            mask = draw_whole(logits, frame, self.rule, threshold)
+        else:
+            mask = draw_whole(filled.grid(logits), frame, self.rule, threshold, filled.side)
         return mask if prompt.keep is None else cut_mask(mask, prompt.keep)
 
 
@@ -83,14 +95,56 @@ def box_scale(frame: Frame, rule: SamRule) -> tuple[float, float]:
     return frame.scale
 
 
-def draw_whole(logits: Array, frame: Frame, rule: SamRule, threshold: float) -> Mask:
-    """Logits (h, w) over the encoder's square input as a mask of the whole picture.
+PATCH = 4
+"""Side of what becomes of one position of the embedding, in logits."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The part of a padded square that a picture takes its logits from, its upper left corner."""
+
+    side: int
+    """Of the whole square's logits."""
+    rows: int
+    """Positions of the embedding from above."""
+    columns: int
+    """Positions of the embedding from the left."""
+
+    @classmethod
+    def of(cls, positions: int, frame: Frame, rule: SamRule) -> "Filled":
+        """Of a square embedding with so many ``positions`` along each side."""
+        side = positions * PATCH
+        sizes = ((frame.rows, frame.height), (frame.columns, frame.width))
+        rows, columns = (
+            -(-_to_native(side, frame.side, *size, rule.upsampling).reach(0, size[1])[1] // PATCH)
+            for size in sizes
+        )
+        return cls(side, rows, columns)
+
+    @property
+    def places(self) -> Array:
+        """(M,): the numbers of the positions, row by row of the whole square."""
+        first = np.arange(self.rows)[:, None] * (self.side // PATCH)
+        return (first + np.arange(self.columns)).ravel().astype(np.float32)
+
+    def grid(self, logits: Array) -> Array:
+        """(PATCH * rows, PATCH * columns) of logits (M, PATCH, PATCH)."""
+        patches = logits.reshape(self.rows, self.columns, PATCH, PATCH)
+        return patches.transpose(0, 2, 1, 3).reshape(self.rows * PATCH, self.columns * PATCH)
+
+
+def draw_whole(
+    logits: Array, frame: Frame, rule: SamRule, threshold: float, side: int | None = None
+) -> Mask:
+    """Logits (h, w) over the encoder's square input as a mask of the whole picture; with ``side``
+    only the corner of (side, side) that the picture needs.
 
     Only the window in which a logit can be above the threshold is drawn: every step is a weighted
     mean, so a pixel is above it only if one of the logits that it is made of is.
     """
-    across = _to_native(logits.shape[1], frame.side, frame.columns, frame.width, rule.upsampling)
-    down = _to_native(logits.shape[0], frame.side, frame.rows, frame.height, rule.upsampling)
+    height, width = logits.shape if side is None else (side, side)
+    across = _to_native(width, frame.side, frame.columns, frame.width, rule.upsampling)
+    down = _to_native(height, frame.side, frame.rows, frame.height, rule.upsampling)
     if rule.interpolate == "probabilities":
         logits = np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)
         threshold = float(1 / (1 + np.exp(-threshold)))
@@ -117,7 +171,8 @@ def _to_native(grid: int, side: int, filled: int, size: int, upsampling: str) ->
     ``direct``: cut on the logits' own grid, to the picture.
     """
     if upsampling == "through-input":
-        return Bands.of(bilinear_weights(filled, size) @ bilinear_weights(grid, side)[:filled])
+        to_picture = Bands.of(bilinear_weights(filled, size))
+        return Bands.of(to_picture.times(bilinear_weights(grid, side)[:filled], 0, size))
     kept = min(grid, max(1, round(filled * grid / side)))
     weights = np.zeros((size, grid), np.float32)
     weights[:, :kept] = bilinear_weights(kept, size)
@@ -130,7 +185,7 @@ def bilinear_weights(size_in: int, size_out: int) -> NDArray[np.float32]:
     position = np.maximum((np.arange(size_out) + 0.5) * (size_in / size_out) - 0.5, 0)
     first = np.minimum(np.floor(position).astype(np.int64), size_in - 1)
     part = (position - first).astype(np.float32)
-    weights = np.zeros((size_out, size_in), np.float32)
-    np.add.at(weights, (np.arange(size_out), first), 1 - part)
-    np.add.at(weights, (np.arange(size_out), np.minimum(first + 1, size_in - 1)), part)
+    rows, weights = np.arange(size_out), np.zeros((size_out, size_in), np.float32)
+    weights[rows, first] = 1 - part
+    weights[rows, np.minimum(first + 1, size_in - 1)] += part  # the last: itself twice
     return weights

@@ -1,6 +1,7 @@
 """The pipeline of one picture: embed it once, then answer boxes (volumes: volume.py)."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from inference.bundle import Bundle, ModelSpec
 from inference.case import Case, check_boxes, label_type, make_case
 from inference.decoder import Embedding, Prompt, make_decoder, make_draws, make_others
-from inference.engine import EngineSettings, Graph, compile_graph
+from inference.engine import AS_OPEN, Array, EngineSettings, Graph, compile_graph
 from inference.errors import CaseError, EngineError
 from inference.loading import GraphLoader
 from inference.modality import UNKNOWN
@@ -53,6 +54,13 @@ class Model:
         return self._graph(self.spec.decoder, self.spec.boxes_at_once)
 
     @cached_property
+    def for_many(self) -> tuple[Graph, Graph]:
+        """The compiled graphs of pictures with many boxes, of a model that has them: the one that
+        prepares and the decoder."""
+        prepare, decode = (self._graph(*key) for key in self._keys(for_many=True))
+        return prepare, decode
+
+    @cached_property
     def volume_graph(self) -> Graph:
         """The compiled graph that answers boxes of volumes whole, of a model that has one."""
         assert self.spec.volume_region is not None
@@ -82,24 +90,52 @@ class Model:
     def compile(self) -> None:
         """Compile every graph that boxes need now."""
         _ = self.encoder, self.decoder
+        if self.spec.many_boxes is not None:
+            _ = self.for_many
         if self.spec.volume_region is not None:
             _ = self.volume_graph
 
-    def embed(self, picture: NDArray[np.uint8]) -> Embedding:
-        """Encode a picture (H, W) or (H, W, 3)."""
+    def embed_for(self, picture: NDArray[np.uint8], boxes: int) -> Embedding:
+        """Encode a picture (H, W) or (H, W, 3) for so many boxes; the graphs that these need are
+        loaded meanwhile."""
+        rule = self.spec.many_boxes
+        if rule is None:
+            return self.embed(picture)
+        many = boxes >= rule.least
+        embedding = self.embed(picture, self._keys(many))
+        if not many:
+            return embedding
+        with span("encode"):
+            prepare = self.for_many[0]
+            with span("encoder graph"):
+                found = prepare.run(embedding.tensors)
+        tensors = {**embedding.tensors, **_named(found, rule.names, rule.prepare)}
+        return replace(embedding, tensors=tensors, for_many=True)
+
+    def _keys(self, for_many: bool) -> tuple[tuple[str, int], ...]:
+        """The graphs that follow the encoder, each with the boxes of one run."""
+        rule = self.spec.many_boxes
+        if rule is None or not for_many:
+            return ((self.spec.decoder, self.spec.boxes_at_once),)
+        return ((rule.prepare, 1), (rule.decoder, AS_OPEN))
+
+    def embed(
+        self, picture: NDArray[np.uint8], needed_next: Sequence[tuple[str, int]] = ()
+    ) -> Embedding:
+        """Encode a picture or slice (H, W) or (H, W, 3); ``needed_next``: graphs that are loaded
+        meanwhile, where somebody loads graphs."""
         spec = self.spec
         frame = Frame.fit(
             picture.shape[0], picture.shape[1], spec.input_size, spec.resize, spec.interpolation
         )
         with span("encode"):
             image = encoder_input(picture, frame, spec.normalisation, spec.interpolation)
-            encoder = self.encoder
+            encoder = self.encoder  # waited for: opened beside others it comes later
+            if self._loader is not None:
+                self._loader.begin([key for key in needed_next if key not in self._compiled])
             with span("encoder graph"):
                 found = encoder.run({"image": image})
-        if len(found) < len(spec.embedding_names):
-            names = ", ".join(spec.embedding_names)
-            raise EngineError(f"{spec.encoder}: expected the outputs {names}, found {len(found)}")
-        tensors = dict(zip(spec.embedding_names, found, strict=False))
+        tensors = _named(found, spec.embedding_names, spec.encoder)
         shown = None if spec.drawn is None else image[0].any(axis=0)
         return Embedding(frame, tensors, picture, shown)
 
@@ -109,7 +145,15 @@ class Model:
 
     def answers(self, embedding: Embedding, prompts: Sequence[Prompt]) -> Iterator[Mask]:
         """The same one by one, so that not all masks of a large picture are kept."""
-        return self._asker.answer(self.decoder, embedding, prompts)
+        graph = self.for_many[1] if embedding.for_many else self.decoder
+        return self._asker.answer(graph, embedding, prompts)
+
+
+def _named(found: Sequence[Array], names: Sequence[str], graph: str) -> dict[str, Array]:
+    """Outputs by name; a graph may give more than are asked for."""
+    if len(found) < len(names):
+        raise EngineError(f"{graph}: expected the outputs {', '.join(names)}, found {len(found)}")
+    return dict(zip(names, found, strict=False))
 
 
 class EmbeddedImage:
@@ -235,7 +279,8 @@ class Segmenter:
             return np.zeros(case.image.shape if case.is_volume else case.image.shape[:2], np.uint8)
         model = self.model(modality, case.is_volume)
         if not case.is_volume:
-            return answer_image(model, model.embed(case.image), case.boxes)
+            embedding = model.embed_for(case.image, len(case.boxes))
+            return answer_image(model, embedding, case.boxes)
         if model.spec.volume_region is not None:
             from inference.volume_region import answer_regions
 

@@ -11,7 +11,7 @@ from inference.export.errors import ExportError
 from inference.export.folders import model_entry, new_folder, write_json
 from inference.export.graphs import check_graph, write_graph
 from inference.export.matching import Shapes, load_strictly, shapes_of
-from inference.export.networks.sam_parts import SamModel
+from inference.export.networks.sam_parts import BOXES_AT_ONCE, LEAST_BOXES, SIGHT, SamModel
 
 CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")
 """How files of a folder of experts may end."""
@@ -36,8 +36,7 @@ def export_bundle(
     with new_folder(folder) as partial:
         models: dict[str, Any] = {}
         for expert, path, kind in _experts(name, architecture, checkpoint):
-            files = _export_model(kind, path, partial, expert, scribbles)
-            models[expert] = model_entry(architecture, *files)
+            models[expert] = _export_model(architecture, kind, path, partial, expert, scribbles)
         routing = dict(architecture.routing or {"default": "general"})
         write_json(partial, architecture.system, models, routing, fidelity)
         bundle = read_bundle(partial)
@@ -97,15 +96,26 @@ def _experts(
 
 
 def _export_model(
-    kind: str, path: Path, folder: Path, expert: str, scribbles: bool
-) -> tuple[str, ...]:
-    """Write the graphs of one model; their files."""
+    architecture: Architecture, kind: str, path: Path, folder: Path, expert: str, scribbles: bool
+) -> dict[str, Any]:
+    """Write the graphs of one model; the model in bundle.json."""
     graphs = load_model(kind, path).graphs(scribbles)
     if scribbles and "scribbles" not in graphs:
         raise ExportError(f"--scribbles: expected a model that strokes alone can ask, found {kind}")
     for part, graph in graphs.items():
         write_graph(graph, folder / _file(expert, part))
-    return tuple(_file(expert, part) for part in graphs)
+    encoder, decoder = _file(expert, "encoder"), _file(expert, "decoder")
+    strokes = _file(expert, "scribbles") if scribbles else ""
+    many_boxes = None
+    if "many" in graphs:
+        many_boxes = {
+            "prepare": _file(expert, "prepare"),
+            "decoder": _file(expert, "many"),
+            "names": list(SIGHT),
+            "boxes_at_once": BOXES_AT_ONCE,
+            "least": LEAST_BOXES,
+        }
+    return model_entry(architecture, encoder, decoder, strokes, many_boxes)
 
 
 def _file(expert: str, part: str) -> str:

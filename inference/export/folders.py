@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,18 @@ SCHEMA = 2
 VERSION = "1"
 
 
-def model_entry(system: System, encoder: str, decoder: str, scribbles: str = "") -> dict[str, Any]:
+def model_entry(
+    system: System,
+    encoder: str,
+    decoder: str,
+    scribbles: str = "",
+    many_boxes: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """A model in bundle.json: its graphs and the rules of its system."""
     entry = {"encoder": encoder, "decoder": decoder, **system.rules}
     published = dict(system.published)
+    if many_boxes:
+        entry["many_boxes"] = dict(many_boxes)
     if scribbles:
         entry["scribble"] = {"decoder": scribbles}
         published["scribble"] = {"strokes": "resized"}  # the sister task's only program

@@ -6,7 +6,13 @@ import pytest
 
 from inference.bundle import DEFAULT_BUNDLE, ModelSpec, VolumeRule, read_bundle
 from inference.errors import BundleError
-from inference.rules import DrawnPromptRule, Normalisation, RegionRule, VolumeRegionRule
+from inference.rules import (
+    DrawnPromptRule,
+    ManyBoxesRule,
+    Normalisation,
+    RegionRule,
+    VolumeRegionRule,
+)
 from tests.inference.builders import SHIPPED, write_bundle
 
 
@@ -123,6 +129,48 @@ def test_a_model_may_answer_boxes_of_volumes_whole_by_a_graph_of_its_own(folder)
     assert spec.volume_region == VolumeRegionRule("volume.onnx", (24, 64, 64), 0.2, 0.15, 1.0, 0.0)
     assert spec.graphs(True) == (("volume.onnx", 1),)
     assert spec.graphs(False) == (("encoder.onnx", 1), ("decoder.onnx", 1))
+
+
+MANY = {
+    "prepare": "prepare.onnx",
+    "decoder": "many.onnx",
+    "names": ["keys", "values"],
+    "boxes_at_once": 2,
+    "least": 8,
+}
+
+
+def test_a_model_may_have_graphs_for_pictures_with_many_boxes(folder):
+    edit(folder, lambda content: content["models"]["bright"].update(many_boxes=MANY))
+    assert "many_boxes: expected a model with sam and without drawn" in refusal(folder)
+    edit(folder, lambda content: content["models"]["bright"].update(sam={}))
+    for file in ("prepare.onnx", "many.onnx"):
+        assert f"files: expected the digest of {file}" in refusal(folder)
+        edit(folder, lambda content, file=file: content["files"].update({file: "0" * 64}))
+        assert f"{file}: expected a graph, found no such file" in refusal(folder)
+        (folder / file).touch()
+    spec = read_bundle(folder).models["bright"]
+    assert spec.many_boxes == ManyBoxesRule("prepare.onnx", "many.onnx", ("keys", "values"), 2, 8)
+    assert spec.graphs(True) == (("encoder.onnx", 1), ("decoder.onnx", 1))
+    assert spec.graphs(False) == (("encoder.onnx", 1),)  # the decoder depends on the boxes
+    edit(folder, lambda content: content["models"]["bright"].update(drawn={}))
+    assert "many_boxes: expected a model with sam and without drawn" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("least", 0, "many_boxes.least: expected at least 1"),
+        ("boxes_at_once", 0, "many_boxes.boxes_at_once: expected at least 1"),
+        ("names", [], "many_boxes.names: expected a list of different names"),
+        ("names", "keys", "many_boxes.names: expected a list of different names"),
+        ("decoder", 3, "many_boxes.decoder: expected str"),
+    ],
+)
+def test_a_wrong_rule_for_many_boxes_is_refused_by_name(folder, key, value, expected):
+    rule = MANY | {key: value}
+    edit(folder, lambda content: content["models"]["bright"].update(sam={}, many_boxes=rule))
+    assert expected in refusal(folder)
 
 
 def test_training_and_accuracy_are_not_read(folder):

@@ -15,7 +15,7 @@ from inference.blob import compiler_settings
 from inference.engine import EngineSettings, compile_graph
 from inference.head_start import HeadStart, begin
 from inference.openvino_library import LibraryGraph
-from inference.rules import VolumeRegionRule
+from inference.rules import ManyBoxesRule, VolumeRegionRule
 from tests.inference.builders import spec_of, write_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,6 +67,30 @@ def test_where_volumes_are_answered_whole_the_name_says_which_graphs(
         for graph in ("encoder", "decoder", "volume")
         if started.take(blob(tmp_path / "cache", graph), SETTINGS) is not None
     }
+    assert taken == opened
+
+
+@pytest.mark.parametrize(
+    ("name", "opened"),
+    [
+        ("3DBox_CT_1", {"encoder", "decoder"}),
+        ("2DBox_CT_1", {"encoder"}),
+        ("CT_1", {"encoder"}),
+    ],
+)
+def test_where_the_number_of_boxes_says_which_decoder_none_is_opened_for_pictures(
+    tmp_path, make_case, name, opened
+):
+    case = make_case(name, (20, 30), [(5, 8, 25, 15)])
+    rule = ManyBoxesRule("encoder.onnx", "decoder.onnx", ("keys",), 2, 8)
+    folder, cache = write_bundle(tmp_path / "bundle", spec_of(many_boxes=rule)), tmp_path / "cache"
+    content = json.loads((folder / "bundle.json").read_text())
+    content["models"]["bright"]["sam"] = {}
+    (folder / "bundle.json").write_text(json.dumps(content | {"schema": 2}))
+    model = inference.load(folder, cache_dir=cache).model()
+    _ = model.encoder, model.decoder
+    started = HeadStart(str(case.parent), str(folder), str(cache))
+    taken = {g for g in ("encoder", "decoder") if started.take(blob(cache, g), SETTINGS)}
     assert taken == opened
 
 

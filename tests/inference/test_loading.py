@@ -8,7 +8,7 @@ import pytest
 import inference.bundle
 from inference import openvino_library
 from inference.bundle import read_bundle
-from inference.engine import EngineSettings, compile_graph
+from inference.engine import AS_OPEN, EngineSettings, compile_graph
 from inference.errors import EngineError
 from inference.loading import GraphLoader
 from inference.openvino_engine import OpenVinoGraph
@@ -53,7 +53,7 @@ def test_a_graph_that_does_not_load_is_told_where_it_is_needed(folder):
         loader.take("decoder.onnx", 1)
 
 
-def test_where_volumes_have_a_model_of_their_own_the_name_has_to_say_so(folder):
+def test_where_volumes_have_a_model_of_their_own_the_name_says_which_decoder(folder):
     first = read_bundle(folder)
     (name,) = set(first.routing.values())
     models = dict(first.models) | {"other": spec_of(boxes_at_once=2)}
@@ -62,10 +62,26 @@ def test_where_volumes_have_a_model_of_their_own_the_name_has_to_say_so(folder):
     )
     loader = GraphLoader(bundle, EngineSettings(threads=1))
     loader.start("CT")
-    assert loader.take("encoder.onnx", 1) is None
+    assert loader.take("encoder.onnx", 1) is not None  # which both need
+    assert loader.take("decoder.onnx", 1) is None and loader.take("decoder.onnx", 2) is None
+    loader = GraphLoader(bundle, EngineSettings(threads=1))
     loader.start("CT", "3D")
     assert loader.take("decoder.onnx", 1) is None
     assert loader.take("decoder.onnx", 2) is not None
+
+
+def test_further_graphs_are_begun_later_and_none_twice(folder, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(
+        "inference.loading.compile_graph", lambda _, file, __, batch: loaded.append((file, batch))
+    )
+    loader = GraphLoader(read_bundle(folder), EngineSettings(threads=1))
+    loader.begin([("encoder.onnx", 1)])
+    loader.take("encoder.onnx", 1)
+    for _ in range(2):
+        loader.begin([("encoder.onnx", 1), ("decoder.onnx", AS_OPEN)])
+        loader.take("decoder.onnx", AS_OPEN)
+    assert loaded == [("encoder.onnx", 1), ("decoder.onnx", AS_OPEN)]
 
 
 WHOLE = VolumeRegionRule("volume.onnx", (4, 8, 8), 0.2, 0.2)

@@ -6,14 +6,16 @@ import pytest
 from inference.bands import Bands
 from inference.bundle import VolumeRule
 from inference.decoder import Prompt
+from inference.engine import AS_OPEN, EngineSettings
+from inference.loading import GraphLoader
 from inference.postprocess import Mask, cut_mask
 from inference.preprocess import Frame
-from inference.rules import SamRule
+from inference.rules import ManyBoxesRule, SamRule
 from inference.sam_decoder import bilinear_weights, draw_whole, input_box
 from inference.sam_tracking import SamTracking
 from inference.segment import Segmenter
 from inference.tracking import make_tracks
-from tests.inference.builders import FakeEngine, bundle_of, spec_of
+from tests.inference.builders import FakeEngine, FakeGraph, bundle_of, spec_of
 
 PLAIN = SamRule(box_offset=0.0)
 
@@ -142,6 +144,85 @@ def test_a_mask_may_leave_its_box_unless_the_model_clips(bright):
             segmenter = Segmenter(bundle_of(spec_of(sam=PLAIN, clip_to_box=clip)))
             labels = segmenter.segment(np.zeros((16, 16), np.uint8), [[3, 3, 4, 4]])
         assert labels.sum() == expected
+
+
+# --- pictures with many boxes -------------------------------------------------------------------
+
+
+class PatchEngine(FakeEngine):
+    """The bright-pixel model whose embedding is the picture in patches of 4 x 4, (1, S / 4, S / 4,
+    16); the decoder of many boxes believes what was prepared, not the embedding."""
+
+    def compile_graph(self, bundle, file, settings, batch=1):
+        self.compiled.append((file, batch))
+        return FakeGraph(lambda inputs: (getattr(self, file.removesuffix(".onnx"))(inputs),))
+
+    def encoder(self, inputs):
+        picture = super().encode(inputs)[0, 0]
+        n = len(picture) // 4
+        return picture.reshape(n, 4, n, 4).swapaxes(1, 2).reshape(1, n, n, 16)
+
+    def prepare(self, inputs):
+        assert set(inputs) == {"embedding"}
+        return inputs["embedding"] + 1
+
+    def logits(self, patches, boxes):
+        n = patches.shape[1]
+        picture = patches.reshape(n, n, 4, 4).swapaxes(1, 2).reshape(1, 1, 4 * n, 4 * n)
+        return super().decode({"embedding": picture, "boxes": boxes})
+
+    def decoder(self, inputs):
+        assert set(inputs) == {"embedding", "boxes"}
+        return self.logits(inputs["embedding"], inputs["boxes"])
+
+    def many(self, inputs):
+        assert set(inputs) == {"embedding", "kept", "boxes", "places"}
+        assert len(inputs["boxes"]) == 2
+        logits = self.logits(inputs["kept"] - 1, inputs["boxes"])
+        self.places = inputs["places"].astype(int)
+        n = inputs["embedding"].shape[1]
+        patches = logits.reshape(2, n, 4, n, 4).swapaxes(2, 3).reshape(2, n * n, 4, 4)
+        return patches[:, self.places]
+
+
+MANY = ManyBoxesRule("prepare.onnx", "many.onnx", ("kept",), boxes_at_once=2, least=3)
+
+
+@pytest.mark.parametrize("upsampling", ["direct", "through-input"])
+@pytest.mark.parametrize("size", [(64, 64), (64, 37), (23, 64), (200, 150), (9, 90), (64, 1)])
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
+def test_many_boxes_are_answered_as_few_are(monkeypatch, upsampling, size, count, ahead):
+    rng = np.random.default_rng(count)
+    picture = rng.integers(0, 256, size, dtype=np.uint8)
+    low = rng.integers(0, size[::-1], (count, 2))
+    boxes = np.hstack([low, low + (np.array(size[::-1]) - low - 1) // 2])
+    rule, found = SamRule(upsampling=upsampling), []
+    for many in (None, MANY):
+        engine = PatchEngine()
+        for module in ("segment", "loading"):
+            monkeypatch.setattr(f"inference.{module}.compile_graph", engine.compile_graph)
+        bundle, settings = bundle_of(spec_of(32, sam=rule, many_boxes=many)), EngineSettings()
+        loader = GraphLoader(bundle, settings) if ahead else None
+        found.append(Segmenter(bundle, settings, loader).segment(picture, boxes))
+    assert np.array_equal(*found)
+    if count < 3:
+        assert engine.compiled == [("encoder.onnx", 1), ("decoder.onnx", 1)]
+    else:
+        graphs = [("encoder.onnx", 1), ("prepare.onnx", 1), ("many.onnx", AS_OPEN)]
+        assert engine.compiled == graphs and len(engine.questions) == -(-count // 2)
+        rows, columns = (-(-side * 32 // max(size)) // 4 for side in size)
+        whole, wanted = 8 * 8, len(engine.places)
+        assert (rows + 1) * (columns + 1) >= wanted and (wanted < whole or min(size) > 50)
+
+
+def test_slices_of_volumes_and_kept_pictures_have_the_usual_decoder(monkeypatch):
+    engine = PatchEngine()
+    monkeypatch.setattr("inference.segment.compile_graph", engine.compile_graph)
+    segmenter = Segmenter(bundle_of(spec_of(32, sam=PLAIN, many_boxes=MANY)))
+    segmenter.segment_volume(np.zeros((3, 32, 32), np.uint8), [[1, 1, 0, 9, 9, 2]] * 5)
+    segmenter.embed(np.zeros((32, 32), np.uint8)).segment([[1, 1, 9, 9]] * 5)
+    assert {file for file, _ in engine.compiled} == {"encoder.onnx", "decoder.onnx"}
 
 
 # --- volumes ------------------------------------------------------------------------------------

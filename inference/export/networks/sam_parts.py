@@ -4,7 +4,7 @@ Kirillov et al., Segment Anything, arXiv 2304.02643.  kornia's modules load the 
 under their published names.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,11 +13,26 @@ from kornia.models.sam.architecture.prompt_encoder import PromptEncoder
 from kornia.models.sam.architecture.transformer import TwoWayTransformer
 from torch import nn
 
-from inference.export.networks.token_side import TokenSideTransformer, Upscaling
+from inference.export.networks.token_side import (
+    FirstSight,
+    Sight,
+    TokenSideTransformer,
+    Upscaling,
+)
 
 CHANNELS = 256
 GRID = 64
 """Side of the embedding."""
+
+SIGHT = ("keys", "values", "queries")
+"""What the first layer of the decoder of many boxes takes besides the embedding."""
+
+BOXES_AT_ONCE = 2
+"""Of that decoder.  Half of what a box costs besides products with positions is saved; with four
+nothing more in f32, and the last run of a picture may be for nothing in greater part."""
+
+LEAST_BOXES = 8
+"""From which number on that decoder pays for itself."""
 
 MASK_TOKEN = 1
 """Index of the token whose mask boxes and scribbles use: the first mask token after that of the
@@ -32,6 +47,8 @@ class TracedGraph:
     inputs: dict[str, torch.Tensor]
     """By name, in order: to trace it with and to compare engines on."""
     outputs: tuple[str, ...]
+    open_axes: dict[str, dict[int, str]] = field(default_factory=dict)
+    """By name: axes of any length."""
 
 
 class SamModel(nn.Module):
@@ -58,8 +75,8 @@ class SamModel(nn.Module):
         )
 
     def graphs(self, scribbles: bool = False) -> dict[str, TracedGraph]:
-        """``encoder``, ``decoder`` and, if wanted, ``scribbles``; without that where the model can
-        not be asked about strokes alone."""
+        """``encoder``, ``decoder``, ``prepare`` and ``many`` for pictures with many boxes and, if
+        wanted, ``scribbles``; without that where the model can not be asked about strokes alone."""
         random = torch.Generator().manual_seed(0)
         side = self.input_size
         image = torch.rand(1, 3, side, side, generator=random)
@@ -70,6 +87,8 @@ class SamModel(nn.Module):
             "decoder": TracedGraph(
                 SamDecoderGraph(self), {"embedding": embedding, "boxes": box}, ("logits",)
             ),
+            "prepare": TracedGraph(SamPrepareGraph(self), {"embedding": embedding}, SIGHT),
+            "many": self._many_graph(embedding, box),
         }
         if scribbles:
             strokes = torch.zeros(1, 1, 4 * GRID, 4 * GRID)
@@ -77,6 +96,18 @@ class SamModel(nn.Module):
             asked = {"embedding": embedding, "strokes": strokes}
             graphs["scribbles"] = TracedGraph(SamScribbleGraph(self), asked, ("logits",))
         return graphs
+
+    def _many_graph(self, embedding: torch.Tensor, box: torch.Tensor) -> TracedGraph:
+        with torch.no_grad():
+            sight = dict(zip(SIGHT, SamPrepareGraph(self)(embedding), strict=True))
+        boxes = torch.cat([box * (1 - 0.1 * i) for i in range(BOXES_AT_ONCE)])
+        places = torch.arange(GRID * GRID * 3 // 4, dtype=torch.float32)
+        return TracedGraph(
+            SamManyGraph(self),
+            {"embedding": embedding, "boxes": boxes, "places": places, **sight},
+            ("logits",),
+            {"places": {0: "places"}, "logits": {1: "places"}},
+        )
 
 
 def set_norm_eps(module: nn.Module, eps: float) -> None:
@@ -96,6 +127,17 @@ def decoder_tokens(model: SamModel) -> torch.Tensor:
     return torch.cat([held["iou_token.weight"], held["mask_tokens.weight"]])
 
 
+def grid_position(model: SamModel) -> torch.Tensor:
+    """(4096, 256): the positional encoding of the embedding's grid."""
+    return as_rows(model.prompt_encoder.get_dense_pe().detach().permute(0, 2, 3, 1))
+
+
+def no_mask(model: SamModel) -> torch.Tensor:
+    """(1, 256): added to every position where no mask is given."""
+    held: torch.Tensor = model.prompt_encoder.state_dict()["no_mask_embed.weight"]
+    return held
+
+
 def encode_points(places: torch.Tensor, frequencies: torch.Tensor) -> torch.Tensor:
     """(..., N, 256) of places (..., N, 2), 0..1, by random frequencies (2, 128)."""
     angles = 2 * torch.pi * ((2 * places - 1) @ frequencies)
@@ -113,7 +155,7 @@ class _MaskGraph(nn.Module):
         super().__init__()
         decoder: Any = model.mask_decoder
         self.tokens = decoder_tokens(model)
-        self.position = as_rows(model.prompt_encoder.get_dense_pe().detach().permute(0, 2, 3, 1))
+        self.position = grid_position(model)
         self.transformer = TokenSideTransformer(decoder.transformer, MASK_TOKEN)
         self.weigh = decoder.output_hypernetworks_mlps[0]
         self.upscale = Upscaling(decoder.output_upscaling, self.transformer.last_norm, GRID)
@@ -144,9 +186,24 @@ def as_rows(picture: torch.Tensor) -> torch.Tensor:
     return picture.reshape(-1, picture.shape[-1])
 
 
-class SamDecoderGraph(_MaskGraph):
-    """Box prompt and mask decoder as one graph: embedding (1, 64, 64, 256) and one box (1, 4), in
-    encoder-input pixels with any offset already added, to logits (1, 256, 256)."""
+class SamPrepareGraph(nn.Module):
+    """What every box of a picture would make anew of its embedding (1, 64, 64, 256): :data:`SIGHT`,
+    each (8, 16, 4096)."""
+
+    def __init__(self, model: SamModel) -> None:
+        super().__init__()
+        transformer: Any = model.mask_decoder.transformer
+        self.sight = FirstSight(transformer)
+        self.position, self.no_mask = grid_position(model), no_mask(model)
+
+    def forward(self, embedding: torch.Tensor) -> Sight:
+        """:data:`SIGHT`."""
+        sight: Sight = self.sight(as_rows(embedding) + self.no_mask, self.position)
+        return sight
+
+
+class _BoxGraph(_MaskGraph):
+    """What decoders of boxes share."""
 
     def __init__(self, model: SamModel) -> None:
         super().__init__(model)
@@ -155,12 +212,47 @@ class SamDecoderGraph(_MaskGraph):
         corners = torch.cat([held[f"point_embeddings.{i}.weight"] for i in (2, 3)])
         self.corners = corners  # (2, 256)
         self.frequencies = held["pe_layer.positional_encoding_gaussian_matrix"]  # (2, 128)
-        self.no_mask = held["no_mask_embed.weight"]  # (1, 256)
+        self.no_mask = no_mask(model)
+
+    def prompt(self, corners: torch.Tensor) -> torch.Tensor:
+        """Tokens (..., 2, 256) of corners (..., 2, 2), in encoder-input pixels."""
+        return encode_points(corners / self.side, self.frequencies) + self.corners
+
+
+class SamDecoderGraph(_BoxGraph):
+    """Box prompt and mask decoder as one graph: embedding (1, 64, 64, 256) and one box (1, 4), in
+    encoder-input pixels with any offset already added, to logits (1, 256, 256)."""
 
     def forward(self, embedding: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
         """Logits (1, 256, 256)."""
-        prompt = encode_points(boxes.reshape(2, 2) / self.side, self.frequencies) + self.corners
-        return self.logits(as_rows(embedding) + self.no_mask, torch.cat([self.tokens, prompt]))
+        tokens = torch.cat([self.tokens, self.prompt(boxes.reshape(2, 2))])
+        return self.logits(as_rows(embedding) + self.no_mask, tokens)
+
+
+class SamManyGraph(_BoxGraph):
+    """The same for pictures with many boxes, :data:`BOXES_AT_ONCE` in a run: what does not depend
+    on the box is taken ready made, :data:`SIGHT` of :class:`SamPrepareGraph`, and only what the
+    picture fills is up-scaled."""
+
+    def forward(
+        self,
+        embedding: torch.Tensor,
+        boxes: torch.Tensor,
+        places: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        queries: torch.Tensor,
+    ) -> torch.Tensor:
+        """Logits (B, M, 4, 4) of boxes (B, 4): the pixels, by row and column, of the positions
+        (M,) of the embedding that are wanted, whole numbers from 0 row by row."""
+        own = self.tokens.expand(len(boxes), *self.tokens.shape)
+        tokens = torch.cat([own, self.prompt(boxes.reshape(-1, 2, 2))], dim=1)
+        source = as_rows(embedding) + self.no_mask
+        sight = (keys, values, queries)
+        answered, pixels = self.transformer(source, self.position, tokens, sight)
+        wanted = pixels[:, places.to(torch.int64)]
+        logits: torch.Tensor = self.upscale.patches(wanted, self.weigh(answered))
+        return logits
 
 
 class SamScribbleGraph(_MaskGraph):

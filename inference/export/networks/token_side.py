@@ -6,8 +6,12 @@ head by head, and meet the positions as they are.  The same mathematics up to ro
 t + bq and k = Wk x + bk, a head's q . k is (Wk^T q) . x plus q . bk, which a softmax over positions
 does not see; values and outputs likewise.
 
+In the first layer positions are what the encoder gave, whatever the box: there the published
+projections, worked out once for a picture (:class:`FirstSight`), are cheaper for every box.
+
 Shapes: N tokens, P positions, 8 heads, C = 256 channels, K = N * 8 rows with the head as the faster
-index.  No batch axis; kornia's modules hold the weights.
+index, d = 16 channels of a head.  Axes before these, of several boxes, are kept: what belongs to
+the picture alone has none.  kornia's modules hold the weights.
 """
 
 import math
@@ -33,11 +37,11 @@ class _Heads(nn.Module):
 
     def apart(self, tokens: torch.Tensor) -> torch.Tensor:
         """(N, inner) to (K, inner): each head's channels in a row of their own, else 0."""
-        return (tokens[:, None] * self.of_head).reshape(-1, self.inner)
+        return (tokens[..., None, :] * self.of_head).flatten(-3, -2)
 
     def together(self, rows: torch.Tensor) -> torch.Tensor:
         """(K, inner) to (N, inner): each head's channels from its own row."""
-        return (rows.reshape(-1, self.heads, self.inner) * self.of_head).sum(1)
+        return (rows.reshape(*rows.shape[:-2], -1, self.heads, self.inner) * self.of_head).sum(-2)
 
 
 class TokensToImage(_Heads):
@@ -53,7 +57,7 @@ class TokensToImage(_Heads):
         self, tokens: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
     ) -> torch.Tensor:
         """(N, C) of tokens (N, C), keys and values (P, C)."""
-        return self.answer(mean(self.rows(tokens) @ keys.T, values))
+        return self.answer(mean(self.rows(tokens) @ keys.transpose(-1, -2), values))
 
     def rows(self, tokens: torch.Tensor) -> torch.Tensor:
         """(K, C): what each head of each token (N, C) looks for."""
@@ -82,7 +86,7 @@ class LastLook(TokensToImage):
     ) -> torch.Tensor:
         """(N, C) of tokens (N, C), normed positions and their encoding (P, C)."""
         rows = self.rows(tokens)
-        scores = (rows * self.norm_scale) @ normed.T + rows @ position.T
+        scores = (rows * self.norm_scale) @ normed.transpose(-1, -2) + rows @ position.T
         return self.answer(mean(scores, normed) * self.norm_scale + self.norm_shift)
 
 
@@ -110,10 +114,86 @@ class ImageToTokens(_Heads):
     ) -> torch.Tensor:
         """(P, C) of positions (P, C), tokens and values (N, C)."""
         keys = self.apart(self.key(tokens) / self.scale)  # (K, inner)
-        scores = (keys @ self.query) @ positions.T + (keys @ self.bias)[:, None]  # (K, P)
-        share = torch.softmax(scores.reshape(len(tokens), -1), dim=0)  # over the tokens
+        scores = (keys @ self.query) @ positions.transpose(-1, -2) + (keys @ self.bias)[
+            ..., None
+        ]  # (K, P)
+        share = torch.softmax(
+            scores.reshape(*keys.shape[:-2], -1, self.heads, scores.shape[-1]), dim=-3
+        )  # over the tokens
         given = self.apart(self.value(values)) @ self.out.T  # (K, C)
-        return share.reshape(len(keys), -1).T @ given + self.out_bias
+        return share.flatten(-3, -2).transpose(-1, -2) @ given + self.out_bias
+
+
+Sight = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Keys, values and queries of :class:`FirstSight`."""
+
+
+class FirstSight(nn.Module):
+    """What the first layer makes of a picture's positions before any token looks at them."""
+
+    def __init__(self, published: TwoWayTransformer) -> None:
+        super().__init__()
+        layer: Any = published.layers[0]
+        to_image, to_tokens = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
+        self.heads = to_image.num_heads
+        self.scale = math.sqrt(to_image.internal_dim // self.heads)
+        self.key, self.value, self.query = to_image.k_proj, to_image.v_proj, to_tokens.q_proj
+
+    def forward(self, source: torch.Tensor, position: torch.Tensor) -> Sight:
+        """Keys, values and queries, each (8, d, P), of source and positional encoding (P, C); keys
+        and queries already divided by the square root of d."""
+        placed = source + position
+        return (
+            self._by_heads(self.key, placed, self.scale),
+            self._by_heads(self.value, source, 1.0),
+            self._by_heads(self.query, placed, self.scale),
+        )
+
+    def _by_heads(self, linear: Any, positions: torch.Tensor, scale: float) -> torch.Tensor:
+        weight, bias = linear.weight / scale, linear.bias / scale
+        found = weight @ positions.T + bias[:, None]
+        return found.reshape(self.heads, -1, len(positions))
+
+
+class _LooksByHeads(nn.Module):
+    """Attention to or of what :class:`FirstSight` gives, weights on the side of the positions as
+    published."""
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        self.heads = attention.num_heads
+        self.query, self.key = attention.q_proj, attention.k_proj
+        self.value, self.out = attention.v_proj, attention.out_proj
+
+    def apart(self, rows: torch.Tensor) -> torch.Tensor:
+        """(N, 8 * d) to (8, N, d)."""
+        return rows.reshape(*rows.shape[:-1], self.heads, -1).transpose(-3, -2)
+
+
+class TokensToSight(_LooksByHeads):
+    """Tokens look at positions."""
+
+    def forward(
+        self, tokens: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+    ) -> torch.Tensor:
+        """(N, C) of tokens (N, C), keys and values (8, d, P)."""
+        seen = mean(self.apart(self.query(tokens)) @ keys, values.transpose(-1, -2))  # (8, N, d)
+        answer: torch.Tensor = self.out(seen.transpose(-3, -2).flatten(-2))
+        return answer
+
+
+class SightToTokens(_LooksByHeads):
+    """Positions look at tokens."""
+
+    def forward(
+        self, queries: torch.Tensor, tokens: torch.Tensor, values: torch.Tensor
+    ) -> torch.Tensor:
+        """(P, C) of queries (8, d, P), tokens and values (N, C)."""
+        scores = self.apart(self.key(tokens)) @ queries  # (8, N, P)
+        share = torch.softmax(scores, dim=-2).flatten(-3, -2)
+        weights = self.out.weight.T.reshape(self.heads, -1, len(self.out.weight))  # (8, d, C)
+        given = self.apart(self.value(values)) @ weights  # (8, N, C)
+        return share.transpose(-1, -2) @ given.flatten(-3, -2) + self.out.bias
 
 
 class TokenSideTransformer(nn.Module):
@@ -127,6 +207,12 @@ class TokenSideTransformer(nn.Module):
         super().__init__()
         self.layers, self.token = published.layers, token
         layers: list[Any] = list(published.layers)
+        self.from_sight = nn.ModuleList(
+            [
+                TokensToSight(layers[0].cross_attn_token_to_image),
+                SightToTokens(layers[0].cross_attn_image_to_token),
+            ]
+        )
         self.to_image = nn.ModuleList(
             TokensToImage(layer.cross_attn_token_to_image) for layer in layers
         )
@@ -138,34 +224,42 @@ class TokenSideTransformer(nn.Module):
         self.answer_norm = published.norm_final_attn
 
     def forward(
-        self, source: torch.Tensor, position: torch.Tensor, prompt: torch.Tensor
+        self,
+        source: torch.Tensor,
+        position: torch.Tensor,
+        prompt: torch.Tensor,
+        sight: Sight | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Token (1, C) and positions (P, C) of source and positional encoding (P, C), tokens
-        (N, C)."""
+        (N, C); ``sight``: what :class:`FirstSight` gives of the source, where it is known."""
         tokens, pixels = prompt, source
         layers: list[Any] = list(self.layers)
         for layer, to_image, to_tokens in zip(layers, self.to_image, self.to_tokens, strict=True):
             tokens = _self_attention(layer, tokens, prompt)
-            placed = pixels + position
-            tokens = layer.norm2(tokens + to_image(tokens + prompt, placed, pixels))
+            if sight is not None and layer is layers[0]:
+                (to_image, to_tokens), (keys, values, queries) = self.from_sight, sight
+            else:
+                keys = queries = pixels + position
+                values = pixels
+            tokens = layer.norm2(tokens + to_image(tokens + prompt, keys, values))
             tokens = layer.norm3(tokens + layer.mlp(tokens))
-            pixels = pixels + to_tokens(placed, tokens + prompt, tokens)
+            pixels = pixels + to_tokens(queries, tokens + prompt, tokens)
             if layer is not layers[-1]:
                 pixels = layer.norm4(pixels)
         normed = nn.functional.layer_norm(pixels, pixels.shape[-1:], eps=self.last_norm.eps)
-        one, asked = tokens[self.token, None], prompt[self.token, None]
+        one, asked = tokens[..., self.token, None, :], prompt[..., self.token, None, :]
         seen = self.last(one + asked, normed, position)
         return self.answer_norm(one + seen), normed
 
 
 def _self_attention(layer: Any, tokens: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
     """Tokens among themselves, as published."""
-    if layer.skip_first_layer_pe:
-        seen = layer.self_attn(q=tokens[None], k=tokens[None], v=tokens[None])[0]
+    asked = tokens if layer.skip_first_layer_pe else tokens + prompt
+    if tokens.ndim == 2:  # the module wants an axis of boxes
+        seen = layer.self_attn(q=asked[None], k=asked[None], v=tokens[None])[0]
     else:
-        asked = (tokens + prompt)[None]
-        seen = tokens + layer.self_attn(q=asked, k=asked, v=tokens[None])[0]
-    normed: torch.Tensor = layer.norm1(seen)
+        seen = layer.self_attn(q=asked, k=asked, v=tokens)
+    normed: torch.Tensor = layer.norm1(seen if layer.skip_first_layer_pe else tokens + seen)
     return normed
 
 
@@ -189,15 +283,24 @@ class Upscaling(nn.Module):
         self.norm_weight, self.norm_bias = self.norm.weight.detach(), self.norm.bias.detach()
 
     def forward(self, pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(1, 4 * grid, 4 * grid) of positions (P, C) and the mask's weights (1, C / 8)."""
+        """(1, 4 * grid, 4 * grid) of all positions (P, C) and the mask's weights (1, C / 8)."""
+        steps = self._numbers(pixels, mask).reshape(self.grid, self.grid, 2, 2, 2, 2)
+        return steps.permute(0, 2, 4, 1, 3, 5).reshape(1, 4 * self.grid, 4 * self.grid)
+
+    def patches(self, pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(B, M, 4, 4), by row and column: what becomes of any positions (B, M, C), with each
+        mask's weights (B, 1, C / 8)."""
+        steps = self._numbers(pixels, mask).reshape(len(mask), -1, 2, 2, 2, 2)
+        return steps.permute(0, 1, 2, 4, 3, 5).reshape(len(mask), -1, 4, 4)
+
+    def _numbers(self, pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(..., P * 16, 1): by position, row and column of the first step, those of the second."""
         half = (pixels @ self.weights[0] + self.biases[0]).reshape(-1, len(self.norm_weight))
         half = nn.functional.layer_norm(
-            half, half.shape[-1:], self.norm_weight, self.norm_bias, self.norm.eps
+            half, self.norm_weight.shape, self.norm_weight, self.norm_bias, self.norm.eps
         )
         full = self.act(self.act(half) @ self.weights[1] + self.biases[1])
-        logits = full.reshape(-1, mask.shape[-1]) @ mask.T  # (P * 16, 1)
-        placed = logits.reshape(self.grid, self.grid, 2, 2, 2, 2).permute(0, 2, 4, 1, 3, 5)
-        return placed.reshape(1, 4 * self.grid, 4 * self.grid)
+        return full.reshape(*mask.shape[:-2], -1, mask.shape[-1]) @ mask.transpose(-1, -2)
 
 
 def _columns(weight: torch.Tensor) -> torch.Tensor:
