@@ -230,7 +230,8 @@ class RememberingEncoder:
 def compare_masks(work: Path, fidelity: str, encoder: RememberingEncoder) -> list[Agreement]:
     """Every case that the published program answered."""
     segmenter = inference.load(work / "bundle", fidelity=fidelity)  # type: ignore[arg-type]
-    segmenter.model().encoder = encoder  # type: ignore[assignment]
+    model = segmenter.model()
+    model.encoder = model.slice_encoder = encoder  # type: ignore[assignment]
     rows = []
     for path, expected in answered_cases(work):
         case = read_case(path)

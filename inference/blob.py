@@ -28,8 +28,15 @@ _ACCELERATED_BYTES = 32 << 20
 """Graphs from this size on are worth the import of isal."""
 
 
-def compiler_settings(precision: str, threads: int) -> dict[str, str]:
-    """Properties of OpenVINO's processor device; ``threads`` 0: as many as may be used.
+def slice_streams(threads: int) -> int:
+    """How many slices of a volume are encoded at a time, each by its share of the threads, which do
+    not have to wait for each other after every layer then; ``threads`` as below."""
+    return min(2, threads or available_threads())
+
+
+def compiler_settings(precision: str, threads: int, streams: int = 1) -> dict[str, str]:
+    """Properties of OpenVINO's processor device; ``threads`` 0: as many as may be used; ``streams``
+    runs of a graph may go on at a time.
 
     Threads are not pinned: each graph would be to the same cores, so that a graph that is opened or
     run beside another, or a second container, waits while other cores stand still.
@@ -37,7 +44,7 @@ def compiler_settings(precision: str, threads: int) -> dict[str, str]:
     return {
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": "1",
+        "NUM_STREAMS": str(streams),
         "ENABLE_CPU_PINNING": "NO",
         "INFERENCE_NUM_THREADS": str(threads or available_threads()),
     }

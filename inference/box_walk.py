@@ -29,10 +29,14 @@ class AliasedWalk(BoxWalk):
 
     _last: Embedding | None = None
 
+    def _order(self) -> list[int]:
+        return list(dict.fromkeys(super()._order()))
+
     def _embedding(self, z: int) -> Embedding:
         if self._last is None:
             self._met: set[int] = set()
         if self._last is None or z not in self._met:
             self._met.add(z)
-            self._last = self.model.embed(self._picture(z))
+            self._last = self._source.take(z)
+            self._source.step(())
         return self._last

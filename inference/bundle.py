@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from inference.errors import BundleError
 from inference.modality import UNKNOWN
@@ -42,6 +42,16 @@ ZRange = Literal["closed", "without-last", "inner"]
 Overlap = Literal["later-box", "smaller-box", "higher-logit"]
 
 T = TypeVar("T")
+
+
+class GraphKey(NamedTuple):
+    """A graph as it is compiled."""
+
+    file: str
+    batch: int = 1
+    """As :func:`inference.engine.compile_graph` takes it."""
+    streams: int = 1
+    """Runs that may go on at a time."""
 
 
 @dataclass(frozen=True)
@@ -133,14 +143,15 @@ class ModelSpec:
             return self.volume.threshold
         return self.tight.threshold if tight and self.tight is not None else self.threshold
 
-    def graphs(self, in_volume: bool) -> tuple[tuple[str, int], ...]:
-        """The graphs that boxes need, however many they are, in the order of their use, each with
-        the boxes of one run."""
+    def graphs(self, in_volume: bool, slice_streams: int = 1) -> tuple[GraphKey, ...]:
+        """The graphs that boxes need, however many they are, in the order of their use;
+        ``slice_streams``: slices of a volume that are encoded at a time."""
         if in_volume and self.volume_region is not None:
-            return ((self.volume_region.graph, 1),)
-        if self.many_boxes is not None and not in_volume:
-            return ((self.encoder, 1),)
-        return ((self.encoder, 1), (self.decoder, self.boxes_at_once))
+            return (GraphKey(self.volume_region.graph),)
+        decoder = GraphKey(self.decoder, self.boxes_at_once)
+        if in_volume:
+            return (GraphKey(self.encoder, streams=slice_streams), decoder)
+        return (GraphKey(self.encoder),) if self.many_boxes else (GraphKey(self.encoder), decoder)
 
 
 @dataclass(frozen=True)

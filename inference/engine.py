@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from inference.blob import slice_streams
 from inference.bundle import Bundle
 from inference.errors import EngineError
 
@@ -32,6 +33,13 @@ class EngineSettings:
     """0: as many as the container or the process may use."""
     cache_dir: Path | None = None
     """Where compiled graphs are kept; None: nowhere."""
+    streams: int = 1
+    """Runs of one graph that may go on at a time; OpenVINO only."""
+
+    @property
+    def slice_streams(self) -> int:
+        """How many slices of a volume are encoded at a time."""
+        return slice_streams(self.threads) if self.engine == "openvino" else 1
 
 
 class Graph(Protocol):

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from inference.blob import blob_path, cache_key, compiler_settings, open_blob
+from inference.blob import blob_path, cache_key, compiler_settings, open_blob, slice_streams
 from inference.openvino_library import LibraryGraph, library_version, open_device
 from inference.precision import resolve_precision
 
@@ -54,7 +54,7 @@ class HeadStart:
         self._planned = threading.Event()
         self._ready: dict[str, threading.Event] = {}
         self._graphs: dict[str, LibraryGraph] = {}
-        self._settings: Mapping[str, str] = {}
+        self._settings: dict[str, Mapping[str, str]] = {}
         self._usual_switch_s = sys.getswitchinterval()
         self.spans: list[tuple[float, float, int]] = []
         """When graphs were opened, on :func:`time.perf_counter`'s clock, and by which thread."""
@@ -65,7 +65,7 @@ class HeadStart:
         """The compiled graph of a file, waited for; None where it is not on its way."""
         self._planned.wait()
         ready = self._ready.get(path)
-        if ready is None or settings != self._settings:
+        if ready is None or settings != self._settings[path]:
             return None
         ready.wait()
         return self._graphs.pop(path, None)
@@ -79,9 +79,7 @@ class HeadStart:
 
             with open(os.path.join(self._bundle, "bundle.json"), encoding="utf-8") as file:
                 content = json.load(file)
-            precision = resolve_precision(self._precision, "openvino", content)
-            self._settings = compiler_settings(precision, self._threads)
-            keys = self._plan(content, precision)
+            keys = self._plan(content, resolve_precision(self._precision, "openvino", content))
         except Exception:  # told by whoever does it with all checks
             pass
         self._ready = {path: threading.Event() for path in keys}
@@ -89,7 +87,7 @@ class HeadStart:
         for path, key in keys.items():
             began = time.perf_counter()
             with contextlib.suppress(Exception):  # as above
-                self._graphs[path] = open_blob(path, key, self._settings)
+                self._graphs[path] = open_blob(path, key, self._settings[path])
             self.spans.append((began, time.perf_counter(), threading.get_ident()))
             self._ready[path].set()
         sys.setswitchinterval(self._usual_switch_s)
@@ -115,8 +113,12 @@ class HeadStart:
             wanted = {file: batch for file, batch in picture.items() if volume.get(file) == batch}
         version, keys = library_version(), {}
         for graph, batch in wanted.items():
+            is_slices = dims == "3D" and graph == pair[1]["encoder"]
+            streams = slice_streams(self._threads) if is_slices else 1
             key = cache_key(content["files"][graph], precision, batch, version)
-            keys[blob_path(self._cache, graph, key)] = key
+            path = blob_path(self._cache, graph, key)
+            self._settings[path] = compiler_settings(precision, self._threads, streams)
+            keys[path] = key
         return keys
 
 

@@ -1,11 +1,12 @@
-"""Slices of a volume encoded by a thread of their own while earlier ones are decoded.
+"""Slices of a volume encoded by threads of their own while earlier ones are decoded.
 
-Which slice comes when is known before the walk begins, so the thread is only ever asked for
-slices that will be needed; what it gives is what the walk would have got by asking itself.
+Which slice comes when is known before the walk begins, so the threads are only ever asked for
+slices that will be needed; what they give is what the walk would have got by asking itself.
 """
 
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from types import TracebackType
 
 from inference.decoder import Embedding
@@ -14,8 +15,9 @@ from inference.decoder import Embedding
 class Lookahead:
     """Embeddings of slices in a known order, the next ones begun before they are asked for.
 
-    ``with Lookahead(encode, slices, ahead) as source: ... source.take(z)``; ``ahead`` 0: nothing is
-    begun before, and there is no thread.
+    ``with Lookahead(encode, slices, ahead) as source: ... source.take(z)``; ``ahead`` slices that
+    are not kept are encoded or on their way at a time, however many kept ones lie between.  0:
+    nothing is begun before, and there is no thread.
     """
 
     def __init__(
@@ -23,14 +25,17 @@ class Lookahead:
         encode: Callable[[int], Embedding],
         slices: Sequence[int],
         ahead: int,
+        threads: int = 1,
     ) -> None:
-        """``slices``: every slice that is asked for, in order, repeats included."""
+        """``slices``: every slice that is asked for, in order, repeats included; ``threads``: how
+        many are encoded at a time."""
         self._encode, self._slices, self._ahead = encode, slices, ahead
         self._asked = 0
         self._begun: dict[int, Future[Embedding]] = {}
-        self._pool = ThreadPoolExecutor(1, "encode") if ahead else None
+        self._pool = ThreadPoolExecutor(threads, "encode") if ahead else None
 
     def __enter__(self) -> "Lookahead":
+        self._begin(())
         return self
 
     def __exit__(
@@ -45,10 +50,14 @@ class Lookahead:
     def step(self, kept: Container[int]) -> None:
         """One slice of the order is taken or was kept; begin the next ones that are not kept."""
         self._asked += 1
+        self._begin(kept)
+
+    def _begin(self, kept: Container[int]) -> None:
         if self._pool is None:
             return
-        for z in self._slices[self._asked : self._asked + self._ahead]:
-            if z not in self._begun and z not in kept:
+        wanted = dict.fromkeys(z for z in islice(self._slices, self._asked, None) if z not in kept)
+        for z in islice(wanted, self._ahead):
+            if z not in self._begun:
                 self._begun[z] = self._pool.submit(self._encode, z)
 
     def take(self, z: int) -> Embedding:

@@ -31,7 +31,8 @@ class OpenVinoGraph:
     """A graph compiled in this process, by the Python package."""
 
     def __init__(self, compiled: Any) -> None:
-        self._request = compiled.create_infer_request()
+        self._compiled = compiled
+        self._requests = [compiled.create_infer_request()]  # as LibraryGraph's
         self._names = [port.get_any_name() for port in compiled.inputs]
 
     def run(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
@@ -40,15 +41,22 @@ class OpenVinoGraph:
 
         arrays = map(np.ascontiguousarray, wanted_inputs(self._names, inputs))
         asked = dict(zip(self._names, arrays, strict=True))
-        found = self._request.infer(asked, share_inputs=True, share_outputs=True)
-        return tuple(np.array(found[i], dtype=np.float32) for i in range(len(found)))
+        try:
+            request = self._requests.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        try:
+            found = request.infer(asked, share_inputs=True, share_outputs=True)
+            return tuple(np.array(found[i], dtype=np.float32) for i in range(len(found)))
+        finally:
+            self._requests.append(request)
 
 
 def compile_openvino(
     path: Path, digest: str, settings: EngineSettings, batch: int
 ) -> OpenVinoGraph | LibraryGraph:
     """Compile ``path`` (ONNX or OpenVINO IR), or load it compiled from the cache."""
-    config = compiler_settings(settings.precision, settings.threads)
+    config = compiler_settings(settings.precision, settings.threads, settings.streams)
     key, blob = "", None
     if settings.cache_dir is not None:
         version = _version()

@@ -69,12 +69,13 @@ _RELEASES = (
 
 
 class LibraryGraph:
-    """A compiled graph."""
+    """A compiled graph; may be run by several threads at a time, which is of use with as many
+    streams."""
 
     def __init__(self, library: Any, compiled: c_void_p, content: Any) -> None:
         self._library, self._compiled = library, compiled
         self._content = content  # the weights stay where they are
-        self._request = _made(library.ov_compiled_model_create_infer_request, compiled)
+        self._requests = [self._new_request()]  # those that no thread is using
         self._names = _input_names(library, compiled)
         count = c_size_t()
         _check(library.ov_compiled_model_outputs_size(compiled, byref(count)))
@@ -85,23 +86,34 @@ class LibraryGraph:
         from inference.engine import wanted_inputs  # here: this module is imported before that one
 
         library, held = self._library, []
+        request = self._free_request()
         try:
             for name, given in zip(self._names, wanted_inputs(self._names, inputs), strict=True):
                 array = given.astype("float32", order="C", copy=False)
                 tensor = _tensor(library, array)
                 held.append((tensor, array))
-                _check(library.ov_infer_request_set_tensor(self._request, name.encode(), tensor))
-            _check(library.ov_infer_request_infer(self._request))
+                _check(library.ov_infer_request_set_tensor(request, name.encode(), tensor))
+            _check(library.ov_infer_request_infer(request))
+            return tuple(self._output(request, i) for i in range(self._outputs))
         finally:
             for tensor, _ in held:
                 library.ov_tensor_free(tensor)
-        return tuple(self._output(i) for i in range(self._outputs))
+            self._requests.append(request)
 
-    def _output(self, index: int) -> Array:
+    def _new_request(self) -> c_void_p:
+        return _made(self._library.ov_compiled_model_create_infer_request, self._compiled)
+
+    def _free_request(self) -> c_void_p:
+        try:
+            return self._requests.pop()  # one step for Python, so no thread gets another's
+        except IndexError:
+            return self._new_request()
+
+    def _output(self, request: c_void_p, index: int) -> Array:
         import numpy as np  # imported by whoever made the inputs
 
         library = self._library
-        tensor = _made(library.ov_infer_request_get_output_tensor_by_index, self._request, index)
+        tensor = _made(library.ov_infer_request_get_output_tensor_by_index, request, index)
         kind, shape, data = c_int(), _Shape(), c_void_p()
         try:
             _check(library.ov_tensor_get_element_type(tensor, byref(kind)))
@@ -117,7 +129,8 @@ class LibraryGraph:
             library.ov_tensor_free(tensor)
 
     def __del__(self) -> None:
-        self._library.ov_infer_request_free(self._request)
+        for request in self._requests:
+            self._library.ov_infer_request_free(request)
         self._library.ov_compiled_model_free(self._compiled)
 
 

@@ -85,9 +85,11 @@ class VolumeWalk:
         self._ranks = ranks
         self._tracking = make_tracking(model.spec, *volume.shape[1:])
         self._cache = EmbeddingCache(cache_bytes)
-        slices = [z for _, z, _ in self._steps()]
+        slices = self._order()
         self._uses = Counter(slices)
-        self._source = Lookahead(self._encode, slices, model.slices_ahead)
+        self._source = Lookahead(
+            self._encode, slices, model.slices_ahead, threads=model.slice_streams
+        )
 
     def run(self) -> NDArray[np.unsignedinteger]:
         """Labels (D, H, W)."""
@@ -109,6 +111,10 @@ class VolumeWalk:
                         middles[track.label] = mask
                 progress.step()
         return self.labels
+
+    def _order(self) -> list[int]:
+        """Slices in the order in which their embeddings are asked for, repeats included."""
+        return [z for _, z, _ in self._steps()]
 
     def _steps(self) -> Iterator[tuple[bool, int, list[Track]]]:
         """(upwards, slice, tracks to answer there), in order."""
@@ -167,7 +173,7 @@ class VolumeWalk:
         return embedding
 
     def _encode(self, z: int) -> Embedding:
-        return self.model.embed(self._picture(z))
+        return self.model.embed_slice(self._picture(z))
 
     def _picture(self, z: int) -> NDArray[np.uint8]:
         """What the encoder is shown of slice ``z``."""

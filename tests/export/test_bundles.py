@@ -81,7 +81,7 @@ def test_a_routed_bundle_loads_only_the_experts_it_needs(systems, checkpoint, tm
     assert set(segmenter.bundle.models) == experts
     segmenter.segment(np.zeros((40, 40), np.uint8), [[3, 3, 20, 20]], "Ultrasound")
     assert set(segmenter._models) == {"lite_medsam"}
-    assert {file for file, _ in segmenter._compiled} == {
+    assert {file for file, _, _ in segmenter._compiled} == {
         "lite_medsam_encoder.onnx",
         "lite_medsam_decoder.onnx",
     }

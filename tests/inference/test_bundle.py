@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from inference.bundle import DEFAULT_BUNDLE, ModelSpec, VolumeRule, read_bundle
+from inference.bundle import DEFAULT_BUNDLE, GraphKey, ModelSpec, VolumeRule, read_bundle
 from inference.errors import BundleError
 from inference.rules import (
     DrawnPromptRule,
@@ -120,6 +120,8 @@ WHOLE = {"graph": "volume.onnx", "grid": [24, 64, 64], "margin": 0.2, "depth_mar
 def test_a_model_may_answer_boxes_of_volumes_whole_by_a_graph_of_its_own(folder):
     before = read_bundle(folder).models["bright"]
     assert before.graphs(True) == before.graphs(False)
+    encoder, decoder = GraphKey("encoder.onnx", 1, 2), GraphKey("decoder.onnx", 1, 1)
+    assert before.graphs(True, slice_streams=2) == (encoder, decoder)  # the encoder's alone
     edit(folder, lambda content: content["models"]["bright"].update(volume_region=WHOLE))
     assert "files: expected the digest of volume.onnx" in refusal(folder)
     edit(folder, lambda content: content["files"].update({"volume.onnx": "0" * 64}))
@@ -127,8 +129,8 @@ def test_a_model_may_answer_boxes_of_volumes_whole_by_a_graph_of_its_own(folder)
     (folder / "volume.onnx").touch()
     spec = read_bundle(folder).models["bright"]
     assert spec.volume_region == VolumeRegionRule("volume.onnx", (24, 64, 64), 0.2, 0.15, 1.0, 0.0)
-    assert spec.graphs(True) == (("volume.onnx", 1),)
-    assert spec.graphs(False) == (("encoder.onnx", 1), ("decoder.onnx", 1))
+    assert spec.graphs(True) == spec.graphs(True, 2) == (GraphKey("volume.onnx"),)
+    assert spec.graphs(False) == (GraphKey("encoder.onnx"), GraphKey("decoder.onnx"))
 
 
 MANY = {
@@ -151,8 +153,8 @@ def test_a_model_may_have_graphs_for_pictures_with_many_boxes(folder):
         (folder / file).touch()
     spec = read_bundle(folder).models["bright"]
     assert spec.many_boxes == ManyBoxesRule("prepare.onnx", "many.onnx", ("keys", "values"), 2, 8)
-    assert spec.graphs(True) == (("encoder.onnx", 1), ("decoder.onnx", 1))
-    assert spec.graphs(False) == (("encoder.onnx", 1),)  # the decoder depends on the boxes
+    assert spec.graphs(True) == (GraphKey("encoder.onnx"), GraphKey("decoder.onnx"))
+    assert spec.graphs(False) == (GraphKey("encoder.onnx"),)  # the decoder depends on the boxes
     edit(folder, lambda content: content["models"]["bright"].update(drawn={}))
     assert "many_boxes: expected a model with sam and without drawn" in refusal(folder)
 

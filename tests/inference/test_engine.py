@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import inference
 from inference import processor as processor_module
 from inference.blob import cache_key, header
 from inference.bundle import read_bundle
-from inference.engine import EngineSettings, compile_graph
+from inference.engine import AS_OPEN, EngineSettings, compile_graph
 from inference.errors import EngineError
 from inference.openvino_library import LibraryGraph
 from inference.processor import available_threads
@@ -63,9 +64,43 @@ def test_a_graph_gives_the_numbers_worked_out_by_hand(folder, engine, batch):
 
 def test_a_compiled_graph_has_no_kernel_made_anew_whenever_it_is_opened(folder):
     compiled = graph(folder, "decoder.onnx")
-    steps = compiled._request.get_compiled_model().get_runtime_model().get_ops()
+    steps = compiled._compiled.get_runtime_model().get_ops()
     kinds = {step.get_rt_info()["layerType"].astype(str) for step in steps}
     assert "Eltwise" in kinds and "Subgraph" not in kinds
+
+
+@pytest.mark.parametrize("engine", ["openvino", "openvino kept", "onnxruntime"])
+def test_a_graph_may_be_run_by_several_threads_at_a_time(folder, tmp_path, engine):
+    cache = {"cache_dir": tmp_path / "cache"} if engine == "openvino kept" else {}
+    settings = EngineSettings(engine.split()[0], threads=2, streams=2, **cache)
+    for _ in range(2 if cache else 1):  # kept, then opened
+        compiled = compile_graph(read_bundle(folder), "decoder.onnx", settings)
+    embedding = np.full((1, 1, 16, 16), 200, np.float32)
+
+    def many(first):
+        found = []
+        for i in range(200):
+            box = np.array([[0, 0, first, 1 + i % 15]], np.float32)
+            found.append(compiled.run({"embedding": embedding, "boxes": box})[0])
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        beside = list(pool.map(many, (3, 6, 9, 12)))
+    for first, found in zip((3, 6, 9, 12), beside, strict=True):
+        assert np.array_equal(found, many(first))
+
+
+@pytest.mark.parametrize("engine", ["openvino", "openvino kept", "onnxruntime"])
+def test_open_axes_may_stay_open(folder, tmp_path, engine):
+    cache = {"cache_dir": tmp_path / "cache"} if engine == "openvino kept" else {}
+    settings = EngineSettings(engine.split()[0], threads=1, **cache)
+    for _ in range(2 if cache else 1):
+        compiled = compile_graph(read_bundle(folder), "decoder.onnx", settings, AS_OPEN)
+    embedding = np.full((1, 1, 16, 16), 200, np.float32)
+    for count in (3, 1, 5):
+        boxes = np.tile(np.array([2, 3, 9, 11], np.float32), (count, 1))
+        found = compiled.run({"embedding": embedding, "boxes": boxes})[0]
+        assert found.shape == (count, 16, 16) and (found[:, 6, 5] == 3.5).all()
 
 
 @pytest.mark.parametrize("engine", ["openvino", "openvino kept", "onnxruntime"])

@@ -11,7 +11,7 @@ import pytest
 
 import inference
 from inference import head_start
-from inference.blob import compiler_settings
+from inference.blob import compiler_settings, slice_streams
 from inference.engine import EngineSettings, compile_graph
 from inference.head_start import HeadStart, begin
 from inference.openvino_library import LibraryGraph
@@ -90,8 +90,15 @@ def test_where_the_number_of_boxes_says_which_decoder_none_is_opened_for_picture
     model = inference.load(folder, cache_dir=cache).model()
     _ = model.encoder, model.decoder
     started = HeadStart(str(case.parent), str(folder), str(cache))
-    taken = {g for g in ("encoder", "decoder") if started.take(blob(cache, g), SETTINGS)}
+    streams = {"encoder": slice_streams(0) if name.startswith("3D") else 1, "decoder": 1}
+    taken = {
+        graph
+        for graph, count in streams.items()
+        if started.take(blob(cache, graph), compiler_settings("f32", 0, count))
+    }
     assert taken == opened
+    other = HeadStart(str(case.parent), str(folder), str(cache))
+    assert other.take(blob(cache, "encoder"), compiler_settings("f32", 0, 7)) is None
 
 
 def test_a_graph_for_other_settings_is_not_taken(surroundings):

@@ -7,7 +7,7 @@ import pytest
 
 import inference.bundle
 from inference import openvino_library
-from inference.bundle import read_bundle
+from inference.bundle import GraphKey, read_bundle
 from inference.engine import AS_OPEN, EngineSettings, compile_graph
 from inference.errors import EngineError
 from inference.loading import GraphLoader
@@ -41,16 +41,16 @@ def test_graphs_loaded_ahead_draw_the_same_masks(folder, tmp_path):
 
 def test_what_nobody_started_is_not_waited_for(folder):
     loader = GraphLoader(read_bundle(folder), EngineSettings(threads=1))
-    assert loader.take("encoder.onnx", 1) is None
+    assert loader.take(GraphKey("encoder.onnx", 1)) is None
 
 
 def test_a_graph_that_does_not_load_is_told_where_it_is_needed(folder):
     (folder / "decoder.onnx").write_bytes(b"no graph")
     loader = GraphLoader(read_bundle(folder), EngineSettings(threads=1))
     loader.start("CT")
-    assert loader.take("encoder.onnx", 1) is not None
+    assert loader.take(GraphKey("encoder.onnx", 1)) is not None
     with pytest.raises(EngineError, match="decoder.onnx: .* refuses the graph"):
-        loader.take("decoder.onnx", 1)
+        loader.take(GraphKey("decoder.onnx", 1))
 
 
 def test_where_volumes_have_a_model_of_their_own_the_name_says_which_decoder(folder):
@@ -62,12 +62,15 @@ def test_where_volumes_have_a_model_of_their_own_the_name_says_which_decoder(fol
     )
     loader = GraphLoader(bundle, EngineSettings(threads=1))
     loader.start("CT")
-    assert loader.take("encoder.onnx", 1) is not None  # which both need
-    assert loader.take("decoder.onnx", 1) is None and loader.take("decoder.onnx", 2) is None
+    assert loader.take(GraphKey("encoder.onnx", 1)) is not None  # which both need
+    assert (
+        loader.take(GraphKey("decoder.onnx", 1)) is None
+        and loader.take(GraphKey("decoder.onnx", 2)) is None
+    )
     loader = GraphLoader(bundle, EngineSettings(threads=1))
     loader.start("CT", "3D")
-    assert loader.take("decoder.onnx", 1) is None
-    assert loader.take("decoder.onnx", 2) is not None
+    assert loader.take(GraphKey("decoder.onnx", 1)) is None
+    assert loader.take(GraphKey("decoder.onnx", 2)) is not None
 
 
 def test_further_graphs_are_begun_later_and_none_twice(folder, monkeypatch):
@@ -76,11 +79,11 @@ def test_further_graphs_are_begun_later_and_none_twice(folder, monkeypatch):
         "inference.loading.compile_graph", lambda _, file, __, batch: loaded.append((file, batch))
     )
     loader = GraphLoader(read_bundle(folder), EngineSettings(threads=1))
-    loader.begin([("encoder.onnx", 1)])
-    loader.take("encoder.onnx", 1)
+    loader.begin([GraphKey("encoder.onnx")])
+    loader.take(GraphKey("encoder.onnx", 1))
     for _ in range(2):
-        loader.begin([("encoder.onnx", 1), ("decoder.onnx", AS_OPEN)])
-        loader.take("decoder.onnx", AS_OPEN)
+        loader.begin([GraphKey("encoder.onnx"), GraphKey("decoder.onnx", AS_OPEN)])
+        loader.take(GraphKey("decoder.onnx", AS_OPEN))
     assert loaded == [("encoder.onnx", 1), ("decoder.onnx", AS_OPEN)]
 
 
@@ -96,7 +99,7 @@ def test_only_what_the_first_case_needs_is_loaded_ahead(tmp_path, dims, loaded):
     bundle = read_bundle(write_bundle(tmp_path / "bundle", spec_of(volume_region=WHOLE)))
     loader = GraphLoader(bundle, EngineSettings(threads=1))
     loader.start("CT", dims)
-    taken = {file for file in bundle.sha256 if loader.take(file, 1) is not None}
+    taken = {file for file in bundle.sha256 if loader.take(GraphKey(file)) is not None}
     assert taken == loaded
 
 
