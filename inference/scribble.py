@@ -16,7 +16,7 @@ from inference.scribble_rule import ScribbleRule
 
 if TYPE_CHECKING:
     from inference.engine import Array
-    from inference.segment import Model
+    from inference.model import Model
 
 BACKGROUND = 1000
 """Strokes of this number say where no object is; the baseline ignores them, and so does this."""

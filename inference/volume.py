@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from inference.case import label_type
 from inference.decoder import Embedding, Prompt, shares_draws
 from inference.lookahead import Lookahead
+from inference.model import Model
 from inference.overlap import paint, ranks_of
 from inference.postprocess import Mask, as_label_type
 from inference.progress import Progress
 from inference.resample import Rect
-from inference.segment import Model
 from inference.tracking import Track, make_tracking, make_tracks
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from inference.resample import axis_weights
 from inference.rules import VolumeRegionRule
 
 if TYPE_CHECKING:
-    from inference.segment import Model
+    from inference.model import Model
 
 Edges3 = tuple[float, float, float, float, float, float]
 """x_min, y_min, z_min, x_max, y_max, z_max edges, voxels."""

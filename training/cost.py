@@ -11,8 +11,8 @@ import numpy as np
 
 import inference
 from inference.engine import EngineName, Precision
+from inference.model import Model
 from inference.rules import VolumeRegionRule
-from inference.segment import Model
 
 RAPL = Path("/sys/class/powercap")
 """Where Linux shows the processor's energy counters (Intel and AMD), if it shows them."""

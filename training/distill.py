@@ -21,9 +21,9 @@ from torch.utils.data import default_collate
 
 import inference
 from inference.decoder import Embedding
+from inference.model import Model
 from inference.preprocess import Frame, encoder_input
 from inference.rules import Normalisation
-from inference.segment import Model
 from training.augmentation import augment_intensity
 from training.checkpoint import load_state, save_state
 from training.devices import Place, place_of

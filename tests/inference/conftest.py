@@ -14,7 +14,7 @@ from tests.inference.builders import FakeEngine, bundle_of, spec_of
 def fake_engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     """Stands in for every engine."""
     engine = FakeEngine()
-    monkeypatch.setattr("inference.segment.compile_graph", engine.compile_graph)
+    monkeypatch.setattr("inference.model.compile_graph", engine.compile_graph)
     return engine
 
 

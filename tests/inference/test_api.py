@@ -55,7 +55,7 @@ def test_a_bundle_of_ones_own_is_loaded_by_its_folder(tmp_path):
 
 
 def test_loading_compiles_nothing_before_it_is_needed(monkeypatch):
-    monkeypatch.setattr("inference.segment.compile_graph", None)
+    monkeypatch.setattr("inference.model.compile_graph", None)
     assert inference.load().bundle.name
 
 

@@ -83,7 +83,7 @@ class Remembering:
     def __init__(self, monkeypatch):
         self.asked = []
         self.answer = 1.0
-        monkeypatch.setattr("inference.segment.compile_graph", self.compile_graph)
+        monkeypatch.setattr("inference.model.compile_graph", self.compile_graph)
 
     def compile_graph(self, bundle, file, settings, batch=1):
         return type("Graph", (), {"run": self.encode if file == "encoder.onnx" else self.decode})

@@ -132,7 +132,7 @@ def test_a_walk_that_looks_ahead_encodes_and_answers_the_same(spans, limit):
     for threads in (1, 0):
         engine = FakeEngine()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("inference.segment.compile_graph", engine.compile_graph)
+            patch.setattr("inference.model.compile_graph", engine.compile_graph)
             model = Segmenter(bundle_of(spec_of()), EngineSettings(threads=threads)).model()
             labels = VolumeWalk(model, volume, make_tracks(boxes), limit).run()
         encoded = [int(p[0, 1, 0, 0]) for p in engine.pictures]

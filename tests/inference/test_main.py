@@ -314,7 +314,7 @@ def test_an_engine_that_fails_ends_the_run_with_two_and_one_line(call, make_case
     def refuse(*args, **options):
         raise EngineError("openvino: expected\nto work")
 
-    monkeypatch.setattr("inference.segment.compile_graph", refuse)
+    monkeypatch.setattr("inference.model.compile_graph", refuse)
     make_case()
     assert call() == (2, "error: openvino: expected to work\n")
 

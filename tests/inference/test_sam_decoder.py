@@ -140,7 +140,7 @@ def test_a_mask_may_leave_its_box_unless_the_model_clips(bright):
 
     for clip, expected in ((False, 256), (True, 4)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("inference.segment.compile_graph", Everywhere().compile_graph)
+            patch.setattr("inference.model.compile_graph", Everywhere().compile_graph)
             segmenter = Segmenter(bundle_of(spec_of(sam=PLAIN, clip_to_box=clip)))
             labels = segmenter.segment(np.zeros((16, 16), np.uint8), [[3, 3, 4, 4]])
         assert labels.sum() == expected
@@ -200,7 +200,7 @@ def test_many_boxes_are_answered_as_few_are(monkeypatch, upsampling, size, count
     rule, found = SamRule(upsampling=upsampling), []
     for many in (None, MANY):
         engine = PatchEngine()
-        for module in ("segment", "loading"):
+        for module in ("model", "loading"):
             monkeypatch.setattr(f"inference.{module}.compile_graph", engine.compile_graph)
         bundle, settings = bundle_of(spec_of(32, sam=rule, many_boxes=many)), EngineSettings()
         loader = GraphLoader(bundle, settings) if ahead else None
@@ -218,7 +218,7 @@ def test_many_boxes_are_answered_as_few_are(monkeypatch, upsampling, size, count
 
 def test_slices_of_volumes_and_kept_pictures_have_the_usual_decoder(monkeypatch):
     engine = PatchEngine()
-    monkeypatch.setattr("inference.segment.compile_graph", engine.compile_graph)
+    monkeypatch.setattr("inference.model.compile_graph", engine.compile_graph)
     segmenter = Segmenter(bundle_of(spec_of(32, sam=PLAIN, many_boxes=MANY)))
     segmenter.segment_volume(np.zeros((3, 32, 32), np.uint8), [[1, 1, 0, 9, 9, 2]] * 5)
     segmenter.embed(np.zeros((32, 32), np.uint8)).segment([[1, 1, 9, 9]] * 5)

@@ -21,7 +21,7 @@ class StrokesThemselves:
 
     def __init__(self, monkeypatch):
         self.asked, self.encoded = [], 0
-        monkeypatch.setattr("inference.segment.compile_graph", self.compile_graph)
+        monkeypatch.setattr("inference.model.compile_graph", self.compile_graph)
 
     def compile_graph(self, bundle, file, settings, batch=1):
         self.file = file

@@ -159,7 +159,7 @@ def test_a_mask_may_be_cut_at_its_box(bright):
             return np.ones((len(inputs["boxes"]), 16, 16), np.float32)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("inference.segment.compile_graph", Everywhere().compile_graph)
+        patch.setattr("inference.model.compile_graph", Everywhere().compile_graph)
         box = [[3, 4, 5, 8]]
         assert Segmenter(bundle_of(spec_of())).segment(picture_with(), box).all()
         cut = Segmenter(bundle_of(spec_of(clip_to_box=True))).segment(picture_with(), box)

@@ -121,7 +121,7 @@ def test_the_mask_keeps_to_the_given_box(bright):
             return np.ones((len(inputs["boxes"]), 16, 16), np.float32)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("inference.segment.compile_graph", Everywhere().compile_graph)
+        patch.setattr("inference.model.compile_graph", Everywhere().compile_graph)
         labels = Segmenter(bundle_of(spec_of())).segment_volume(
             tube(0, 8, 0, 0, 15, 15), [[4, 5, 2, 9, 10, 6]]
         )

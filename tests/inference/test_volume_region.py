@@ -45,7 +45,7 @@ class BrightCells:
 @pytest.fixture
 def engine(monkeypatch):
     stub = BrightCells()
-    monkeypatch.setattr("inference.segment.compile_graph", stub.compile_graph)
+    monkeypatch.setattr("inference.model.compile_graph", stub.compile_graph)
     return stub
 
 
@@ -220,7 +220,7 @@ BOX = [2, 2, 0, 13, 13, 8]
 def hollow(monkeypatch, fake_engine, slices, doubt_below=0.5, boxes=(BOX,)):
     """Labels of a bright cuboid inside ``BOX``, 8 x 8 of its 12 x 12 pixels, and the stub."""
     stub = HollowCells(fake_engine, slices)
-    monkeypatch.setattr("inference.segment.compile_graph", stub.compile_graph)
+    monkeypatch.setattr("inference.model.compile_graph", stub.compile_graph)
     volume = np.full((9, 16, 16), 20, np.uint8)
     volume[:, 4:12, 4:12] = 200
     segmenter = segmenter_of(margin=0.0, depth_margin=0.0, min_margin=0.0, doubt_below=doubt_below)

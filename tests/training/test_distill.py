@@ -20,7 +20,7 @@ SHORT = DistillConfig(
 def fake_engine(monkeypatch):
     """A teacher whose embedding is its picture's second channel, as large as its input."""
     engine = FakeEngine()
-    monkeypatch.setattr("inference.segment.compile_graph", engine.compile_graph)
+    monkeypatch.setattr("inference.model.compile_graph", engine.compile_graph)
     return engine
 
 

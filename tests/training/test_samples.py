@@ -19,7 +19,7 @@ RULE = RegionRule(side=24, margin=0.2, max_aspect=2.0, min_pixels=12.0)
 @pytest.fixture
 def fake_engine(monkeypatch):
     engine = FakeEngine()
-    monkeypatch.setattr("inference.segment.compile_graph", engine.compile_graph)
+    monkeypatch.setattr("inference.model.compile_graph", engine.compile_graph)
     return engine
 
 

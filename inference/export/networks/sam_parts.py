@@ -13,12 +13,8 @@ from kornia.models.sam.architecture.prompt_encoder import PromptEncoder
 from kornia.models.sam.architecture.transformer import TwoWayTransformer
 from torch import nn
 
-from inference.export.networks.token_side import (
-    FirstSight,
-    Sight,
-    TokenSideTransformer,
-    Upscaling,
-)
+from inference.export.networks.first_sight import FirstSight, Sight
+from inference.export.networks.token_side import TokenSideTransformer, Upscaling
 
 CHANNELS = 256
 GRID = 64
