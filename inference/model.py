@@ -1,6 +1,7 @@
 """One model of a bundle at work: its graphs, each compiled when it is first needed, and what they
 answer."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -39,6 +40,7 @@ class Model:
         self._bundle, self._settings = bundle, settings
         self._compiled = {} if compiled is None else compiled
         self._loader = loader
+        self._making = threading.Lock()
         self._asker = make_decoder(self.spec)
 
     @cached_property
@@ -79,14 +81,15 @@ class Model:
         return self._graph(GraphKey(self.spec.scribble.decoder))
 
     def _graph(self, key: GraphKey) -> Graph:
-        if key not in self._compiled:
-            graph = None if self._loader is None else self._loader.take(key)
-            if graph is None:
-                settings = replace(self._settings, streams=key.streams)
-                with span("load graph"):
-                    graph = compile_graph(self._bundle, key.file, settings, key.batch)
-            self._compiled[key] = graph
-        return self._compiled[key]
+        with self._making:  # threads that encode slices ask for theirs at once
+            if key not in self._compiled:
+                graph = None if self._loader is None else self._loader.take(key)
+                if graph is None:
+                    settings = replace(self._settings, streams=key.streams)
+                    with span("load graph"):
+                        graph = compile_graph(self._bundle, key.file, settings, key.batch)
+                self._compiled[key] = graph
+            return self._compiled[key]
 
     @property
     def slices_ahead(self) -> int:

@@ -54,7 +54,7 @@ def test_the_last_look_norms_afterwards(model):
     keys = norm(pixels)
     expected = attention(token[None], (keys + position)[None], keys[None])[0]
     normed = nn.functional.layer_norm(pixels, (256,), eps=norm.eps)
-    assert differ(LastLook(attention, norm)(token, normed, position), expected) < 2e-6
+    assert differ(LastLook(attention, norm, position)(token, normed), expected) < 2e-6
 
 
 def test_scores_too_large_for_an_exponential_are_no_harm(model):

@@ -1,12 +1,15 @@
 """Slices encoded by a thread while earlier ones are decoded."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inference.bundle import GraphKey
 from inference.decoder import Embedding
 from inference.engine import EngineSettings
 from inference.lookahead import Lookahead
@@ -139,3 +142,17 @@ def test_a_walk_that_looks_ahead_encodes_and_answers_the_same(spans, limit):
         found.append((labels.tolist(), sorted(encoded), engine.compiled))
     assert found[0][:2] == found[1][:2]  # by two threads at a time in no certain order
     assert found[0][2] == found[1][2] == [("encoder.onnx", 1), ("decoder.onnx", 1)]
+
+
+def test_threads_that_ask_for_one_graph_at_once_have_it_compiled_once(monkeypatch):
+    class SlowEngine(FakeEngine):
+        def compile_graph(self, *of):
+            time.sleep(0.05)
+            return super().compile_graph(*of)
+
+    engine = SlowEngine()
+    monkeypatch.setattr("inference.model.compile_graph", engine.compile_graph)
+    model = Segmenter(bundle_of(spec_of())).model()
+    with ThreadPoolExecutor(4) as pool:  # as Model's properties do, which Python 3.11 alone locks
+        graphs = list(pool.map(model._graph, [GraphKey("encoder.onnx", streams=2)] * 4))
+    assert engine.compiled == [("encoder.onnx", 1)] and len(set(map(id, graphs))) == 1

@@ -66,10 +66,12 @@ class TokensToSight(_LooksByHeads):
     def forward(
         self, tokens: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
     ) -> torch.Tensor:
-        """(N, C) of tokens (N, C), keys and values (8, d, P)."""
-        seen = mean(self.apart(self.query(tokens)) @ keys, values.transpose(-1, -2))  # (8, N, d)
+        """(N, C) of tokens (N, C), keys and values (8, d, P); tokens of all boxes at a time, for
+        they look at the same."""
+        rows = self.query(tokens.reshape(-1, tokens.shape[-1]))
+        seen = mean(self.apart(rows) @ keys, values.transpose(-1, -2))  # (8, N, d)
         answer: torch.Tensor = self.out(seen.transpose(-3, -2).flatten(-2))
-        return answer
+        return answer.reshape(tokens.shape)
 
 
 class SightToTokens(_LooksByHeads):

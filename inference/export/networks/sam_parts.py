@@ -151,14 +151,15 @@ class _MaskGraph(nn.Module):
         super().__init__()
         decoder: Any = model.mask_decoder
         self.tokens = decoder_tokens(model)
-        self.position = grid_position(model)
-        self.transformer = TokenSideTransformer(decoder.transformer, MASK_TOKEN)
+        self.transformer = TokenSideTransformer(
+            decoder.transformer, MASK_TOKEN, grid_position(model)
+        )
         self.weigh = decoder.output_hypernetworks_mlps[0]
         self.upscale = Upscaling(decoder.output_upscaling, self.transformer.last_norm, GRID)
 
     def logits(self, source: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Logits (1, 256, 256) of a source (4096, 256) and tokens (N, 256)."""
-        answered, pixels = self.transformer(source, self.position, tokens)
+        answered, pixels = self.transformer(source, tokens)
         logits: torch.Tensor = self.upscale(pixels, self.weigh(answered))
         return logits
 
@@ -245,7 +246,7 @@ class SamManyGraph(_BoxGraph):
         tokens = torch.cat([own, self.prompt(boxes.reshape(-1, 2, 2))], dim=1)
         source = as_rows(embedding) + self.no_mask
         sight = (keys, values, queries)
-        answered, pixels = self.transformer(source, self.position, tokens, sight)
+        answered, pixels = self.transformer(source, tokens, sight)
         wanted = pixels[:, places.to(torch.int64)]
         logits: torch.Tensor = self.upscale.patches(wanted, self.weigh(answered))
         return logits

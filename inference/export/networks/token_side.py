@@ -73,19 +73,21 @@ class LastLook(TokensToImage):
 
     A shift is the same for every position, so the softmax does not see it, and shares add up to 1,
     so scale and shift may wait for the mean; with 8 rows their scores of the positional encoding
-    are cheaper than its sum with every key.
+    are cheaper than its sum with every key, and products with positions as rows than with
+    positions as columns, which have to be packed.
     """
 
-    def __init__(self, attention: Attention, norm: nn.LayerNorm) -> None:
+    def __init__(self, attention: Attention, norm: nn.LayerNorm, position: torch.Tensor) -> None:
+        """``position``: the positional encoding (P, C)."""
         super().__init__(attention)
         self.norm_scale, self.norm_shift = norm.weight.detach(), norm.bias.detach()
+        self.far = self.key @ position.T  # (inner, P)
 
-    def forward(
-        self, tokens: torch.Tensor, normed: torch.Tensor, position: torch.Tensor
-    ) -> torch.Tensor:
-        """(N, C) of tokens (N, C), normed positions and their encoding (P, C)."""
-        rows = self.rows(tokens)
-        scores = (rows * self.norm_scale) @ normed.transpose(-1, -2) + rows @ position.T
+    def forward(self, tokens: torch.Tensor, normed: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        """(N, C) of tokens (N, C) and normed positions (P, C)."""
+        asked = self.apart(self.query(tokens))
+        near = normed @ ((asked @ self.key) * self.norm_scale).transpose(-1, -2)  # (P, K)
+        scores = near.transpose(-1, -2) + asked @ self.far
         return self.answer(mean(scores, normed) * self.norm_scale + self.norm_shift)
 
 
@@ -120,9 +122,10 @@ class TokenSideTransformer(nn.Module):
     in its first weights.
     """
 
-    def __init__(self, published: TwoWayTransformer, token: int) -> None:
+    def __init__(self, published: TwoWayTransformer, token: int, position: torch.Tensor) -> None:
+        """``token``: which is asked for; ``position``: the positional encoding (P, C)."""
         super().__init__()
-        self.layers, self.token = published.layers, token
+        self.layers, self.token, self.position = published.layers, token, position
         layers: list[Any] = list(published.layers)
         self.from_sight = nn.ModuleList(
             [
@@ -137,18 +140,14 @@ class TokenSideTransformer(nn.Module):
             ImageToTokens(layer.cross_attn_image_to_token) for layer in layers
         )
         self.last_norm = layers[-1].norm4
-        self.last = LastLook(published.final_attn_token_to_image, self.last_norm)
+        self.last = LastLook(published.final_attn_token_to_image, self.last_norm, position)
         self.answer_norm = published.norm_final_attn
 
     def forward(
-        self,
-        source: torch.Tensor,
-        position: torch.Tensor,
-        prompt: torch.Tensor,
-        sight: Sight | None = None,
+        self, source: torch.Tensor, prompt: torch.Tensor, sight: Sight | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token (1, C) and positions (P, C) of source and positional encoding (P, C), tokens
-        (N, C); ``sight``: what :class:`FirstSight` gives of the source, where it is known."""
+        """Token (1, C) and positions (P, C) of source (P, C) and tokens (N, C); ``sight``: what
+        :class:`FirstSight` gives of the source, where it is known."""
         tokens, pixels = prompt, source
         layers: list[Any] = list(self.layers)
         for layer, to_image, to_tokens in zip(layers, self.to_image, self.to_tokens, strict=True):
@@ -156,7 +155,7 @@ class TokenSideTransformer(nn.Module):
             if sight is not None and layer is layers[0]:
                 (to_image, to_tokens), (keys, values, queries) = self.from_sight, sight
             else:
-                keys = queries = pixels + position
+                keys = queries = pixels + self.position
                 values = pixels
             tokens = layer.norm2(tokens + to_image(tokens + prompt, keys, values))
             tokens = layer.norm3(tokens + layer.mlp(tokens))
@@ -165,7 +164,7 @@ class TokenSideTransformer(nn.Module):
                 pixels = layer.norm4(pixels)
         normed = nn.functional.layer_norm(pixels, pixels.shape[-1:], eps=self.last_norm.eps)
         one, asked = tokens[..., self.token, None, :], prompt[..., self.token, None, :]
-        seen = self.last(one + asked, normed, position)
+        seen = self.last(one + asked, normed)
         return self.answer_norm(one + seen), normed
 
 
