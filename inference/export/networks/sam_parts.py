@@ -27,8 +27,8 @@ BOXES_AT_ONCE = 2
 """Of that decoder.  Half of what a box costs besides products with positions is saved; with four
 nothing more in f32, and the last run of a picture may be for nothing in greater part."""
 
-LEAST_BOXES = 8
-"""From which number on that decoder pays for itself."""
+LEAST_BOXES = 16
+"""From which number on that decoder pays for what it prepares (``docs/speed.md``)."""
 
 MASK_TOKEN = 1
 """Index of the token whose mask boxes and scribbles use: the first mask token after that of the
