@@ -55,8 +55,13 @@ class Lookahead:
     def _begin(self, kept: Container[int]) -> None:
         if self._pool is None:
             return
-        wanted = dict.fromkeys(z for z in islice(self._slices, self._asked, None) if z not in kept)
-        for z in islice(wanted, self._ahead):
+        wanted: set[int] = set()
+        for z in islice(self._slices, self._asked, None):
+            if len(wanted) == self._ahead:
+                break
+            if z in kept or z in wanted:
+                continue
+            wanted.add(z)
             if z not in self._begun:
                 self._begun[z] = self._pool.submit(self._encode, z)
 
