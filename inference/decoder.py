@@ -65,6 +65,10 @@ class Embedding:
 class Decoder(Protocol):
     """Turns prompts about an embedded picture into masks."""
 
+    def expect(self, frame: Frame) -> None:
+        """Work out what every answer about a picture of this frame needs, while its graphs are
+        opened; not needed."""
+
     def answer(
         self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]
     ) -> Iterator[Mask]:

@@ -158,6 +158,7 @@ class Model:
         )
         with span("encode"):
             image = encoder_input(picture, frame, spec.normalisation, spec.interpolation)
+            self._asker.expect(frame)
             encoder = encoder_of()  # waited for: opened beside others it comes later
             if self._loader is not None:
                 self._loader.begin([key for key in needed_next if key not in self._compiled])

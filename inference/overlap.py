@@ -50,9 +50,12 @@ def paint(
     """
     height, width = mask.inside.shape
     window = labels[mask.top : mask.top + height, mask.left : mask.left + width]
-    free = window < label if ranks is None else ranks[window] < ranks[label]
-    free &= mask.inside
-    window += (labels.dtype.type(label) - window) * free  # np.copyto(where=) branches at each pixel
+    number = labels.dtype.type(label)  # and no np.copyto(where=), which branches at each pixel
+    if ranks is None:
+        np.maximum(window, mask.inside * number, out=window)
+    else:
+        free = mask.inside & (ranks[window] < ranks[label])
+        window += (number - window) * free
 
 
 def paint_by_logits(

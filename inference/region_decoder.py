@@ -11,6 +11,7 @@ from inference.bundle import ModelSpec
 from inference.decoder import Embedding, Prompt, batches
 from inference.engine import Array, Graph
 from inference.postprocess import Mask, add_ellipse, draw_mask, sample_mask
+from inference.preprocess import Frame
 from inference.profile import span
 from inference.prompt import box_regions
 from inference.resample import Rect, resample
@@ -22,6 +23,9 @@ class RegionDecoder:
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
+
+    def expect(self, frame: Frame) -> None:
+        """See :class:`inference.decoder.Decoder`; there is nothing of the kind."""
 
     def answer(
         self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]

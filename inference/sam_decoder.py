@@ -28,6 +28,10 @@ class SamDecoder:
     def __init__(self, spec: ModelSpec, rule: SamRule) -> None:
         self.spec, self.rule = spec, rule
 
+    def expect(self, frame: Frame) -> None:
+        """See :class:`inference.decoder.Decoder`: the weights from logits to the picture."""
+        _axes(GRID, GRID, frame, self.rule)
+
     def answer(
         self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]
     ) -> Iterator[Mask]:
@@ -95,6 +99,9 @@ def box_scale(frame: Frame, rule: SamRule) -> tuple[float, float]:
     return frame.scale
 
 
+GRID = 256
+"""Side of the logits of SAM's own decoders."""
+
 PATCH = 4
 """Side of what becomes of one position of the embedding, in logits."""
 
@@ -114,11 +121,9 @@ class Filled:
     def of(cls, positions: int, frame: Frame, rule: SamRule) -> "Filled":
         """Of a square embedding with so many ``positions`` along each side."""
         side = positions * PATCH
-        sizes = ((frame.rows, frame.height), (frame.columns, frame.width))
-        rows, columns = (
-            -(-_to_native(side, frame.side, *size, rule.upsampling).reach(0, size[1])[1] // PATCH)
-            for size in sizes
-        )
+        down, across = _axes(side, side, frame, rule)
+        rows = -(-down.reach(0, frame.height)[1] // PATCH)
+        columns = -(-across.reach(0, frame.width)[1] // PATCH)
         return cls(side, rows, columns)
 
     @property
@@ -143,8 +148,7 @@ def draw_whole(
     mean, so a pixel is above it only if one of the logits that it is made of is.
     """
     height, width = logits.shape if side is None else (side, side)
-    across = _to_native(width, frame.side, frame.columns, frame.width, rule.upsampling)
-    down = _to_native(height, frame.side, frame.rows, frame.height, rule.upsampling)
+    down, across = _axes(height, width, frame, rule)
     if rule.interpolate == "probabilities":
         logits = np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)
         threshold = float(1 / (1 + np.exp(-threshold)))
@@ -161,6 +165,12 @@ def draw_whole(
     for part, native in down.blocks(wide, top, bottom, first):
         np.greater(native, threshold, out=inside[part])
     return Mask(top, left, inside)
+
+
+def _axes(height: int, width: int, frame: Frame, rule: SamRule) -> tuple[Bands, Bands]:
+    """From logits (height, width) of the whole square to the picture, down and across."""
+    down = _to_native(height, frame.side, frame.rows, frame.height, rule.upsampling)
+    return down, _to_native(width, frame.side, frame.columns, frame.width, rule.upsampling)
 
 
 @lru_cache(maxsize=16)

@@ -7,11 +7,12 @@ from inference.bands import Bands
 from inference.bundle import VolumeRule
 from inference.decoder import Prompt
 from inference.engine import AS_OPEN, EngineSettings
+from inference.errors import EngineError
 from inference.loading import GraphLoader
 from inference.postprocess import Mask, cut_mask
 from inference.preprocess import Frame
 from inference.rules import ManyBoxesRule, SamRule
-from inference.sam_decoder import bilinear_weights, draw_whole, input_box
+from inference.sam_decoder import _to_native, bilinear_weights, draw_whole, input_box
 from inference.sam_tracking import SamTracking
 from inference.segment import Segmenter
 from inference.tracking import make_tracks
@@ -223,6 +224,22 @@ def test_slices_of_volumes_and_kept_pictures_have_the_usual_decoder(monkeypatch)
     segmenter.segment_volume(np.zeros((3, 32, 32), np.uint8), [[1, 1, 0, 9, 9, 2]] * 5)
     segmenter.embed(np.zeros((32, 32), np.uint8)).segment([[1, 1, 9, 9]] * 5)
     assert {file for file, _ in engine.compiled} == {"encoder.onnx", "decoder.onnx"}
+
+
+def test_the_way_from_logits_to_the_picture_is_known_before_the_encoder_is(monkeypatch):
+    class Broken(FakeEngine):
+        def compile_graph(self, *of):
+            known.append(_to_native.cache_info().currsize)
+            raise EngineError("no encoder")
+
+    known = []
+    _to_native.cache_clear()
+    monkeypatch.setattr("inference.model.compile_graph", Broken().compile_graph)
+    with pytest.raises(EngineError):
+        Segmenter(bundle_of(spec_of(32, sam=PLAIN))).segment(
+            np.zeros((20, 30), np.uint8), [[1, 1, 9, 9]]
+        )
+    assert known == [2]  # down and across
 
 
 # --- volumes ------------------------------------------------------------------------------------
