@@ -269,14 +269,15 @@ def case_files(folder: Path) -> list[Path]:
     return cases
 
 
-def segment_file(segmenter: "Segmenter", path: Path, target: Path) -> int:
-    """Segment one case into ``target``; returns how many boxes it had."""
+def segment_file(segmenter: "Segmenter", path: Path, target: Path, last: bool = False) -> int:
+    """Segment one case, perhaps the ``last`` of all, into ``target``; returns how many boxes it
+    had."""
     if path.suffix == ".npz":
         from inference.case import read_case, write_mask
 
         with profile.span("read"):
             case = read_case(path)
-        labels = segmenter.segment_case(case, modality_of(case.name))
+        labels = segmenter.segment_case(case, modality_of(case.name), last)
         with profile.span("write"):
             write_mask(target, labels)
         return len(case.boxes)
@@ -294,7 +295,7 @@ def segment_all(segmenter: "Segmenter", paths: list[Path], outputs: Path) -> int
         for path in paths:
             began = time.perf_counter()
             try:
-                count = segment_file(segmenter, path, outputs / path.name)
+                count = segment_file(segmenter, path, outputs / path.name, path is paths[-1])
             except CaseError as error:
                 refused += refuse(str(error))
             except InferenceError:

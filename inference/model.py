@@ -112,9 +112,11 @@ class Model:
         if self.spec.volume_region is not None:
             _ = self.volume_graph
 
-    def embed_for(self, picture: NDArray[np.uint8], boxes: int) -> Embedding:
+    def embed_for(self, picture: NDArray[np.uint8], boxes: int, last: bool = False) -> Embedding:
         """Encode a picture (H, W) or (H, W, 3) for so many boxes; the graphs that these need are
-        loaded meanwhile."""
+        loaded meanwhile.  ``last``: nothing will be encoded after it, so that with many boxes the
+        encoder is taken apart beside their decoding; at the end of the process its memory would be
+        given back by the kernel alone, while everything else waits."""
         rule = self.spec.many_boxes
         if rule is None:
             return self.embed(picture)
@@ -127,7 +129,16 @@ class Model:
             with span("encoder graph"):
                 found = prepare.run(embedding.tensors)
         tensors = {**embedding.tensors, **_named(found, rule.names, rule.prepare)}
+        if last:
+            self._take_apart(GraphKey(self.spec.encoder))
         return replace(embedding, tensors=tensors, for_many=True)
+
+    def _take_apart(self, key: GraphKey) -> None:
+        """Forget the encoder, whose memory a thread gives back."""
+        held = [self._compiled.pop(key), self.__dict__.pop("encoder", None)]
+        if self._loader is not None:
+            self._loader.drop(key)
+        threading.Thread(target=held.clear, name="take apart", daemon=True).start()
 
     def _keys(self, for_many: bool) -> tuple[GraphKey, ...]:
         """The graphs that follow the encoder."""

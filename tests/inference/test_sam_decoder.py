@@ -1,10 +1,14 @@
 """SAM decoders: how they are asked, how their logits become a mask, how a volume is walked."""
 
+import threading
+import weakref
+
 import numpy as np
 import pytest
 
 from inference.bands import Bands
 from inference.bundle import VolumeRule
+from inference.case import make_case
 from inference.decoder import Prompt
 from inference.engine import AS_OPEN, EngineSettings
 from inference.errors import EngineError
@@ -224,6 +228,29 @@ def test_slices_of_volumes_and_kept_pictures_have_the_usual_decoder(monkeypatch)
     segmenter.segment_volume(np.zeros((3, 32, 32), np.uint8), [[1, 1, 0, 9, 9, 2]] * 5)
     segmenter.embed(np.zeros((32, 32), np.uint8)).segment([[1, 1, 9, 9]] * 5)
     assert {file for file, _ in engine.compiled} == {"encoder.onnx", "decoder.onnx"}
+
+
+def test_with_the_last_picture_the_encoder_is_given_back_and_the_answer_is_the_same(monkeypatch):
+    picture = np.random.default_rng(0).integers(0, 256, (32, 20), dtype=np.uint8)
+    case = make_case("picture", picture, np.array([[1, 1, 9, 9], [3, 4, 15, 20], [0, 0, 19, 31]]))
+    found, alive = [], []
+    for last in (False, True):
+        engine = PatchEngine()
+        for module in ("model", "loading"):
+            monkeypatch.setattr(f"inference.{module}.compile_graph", engine.compile_graph)
+        bundle, settings = bundle_of(spec_of(32, sam=PLAIN, many_boxes=MANY)), EngineSettings()
+        loader = GraphLoader(bundle, settings)
+        loader.start("CT", "2D")
+        segmenter = Segmenter(bundle, settings, loader)
+        encoder = weakref.ref(segmenter.model().encoder)
+        found.append(segmenter.segment_case(case, last=last))
+        for thread in threading.enumerate():
+            if thread.name == "take apart":
+                thread.join()
+        alive.append(encoder() is not None)
+        again = segmenter.segment_case(case)  # who was wrong about the last has it once more
+        assert np.array_equal(again, found[0])
+    assert np.array_equal(*found) and alive == [True, False]
 
 
 def test_the_way_from_logits_to_the_picture_is_known_before_the_encoder_is(monkeypatch):
