@@ -39,19 +39,14 @@ class Bands:
         return int(self.first[start:stop].min()), int(self.stop[start:stop].max())
 
     def times(
-        self,
-        values: NDArray[Any],
-        start: int,
-        stop: int,
-        origin: int = 0,
-        into: NDArray[Any] | None = None,
+        self, values: NDArray[Any], start: int, stop: int, into: NDArray[Any] | None = None
     ) -> NDArray[Any]:
-        """Rows start..stop of weights @ values; values (n, m) are those of the inputs from
-        ``origin`` on, and hold all that these rows take; ``into``: where to, (stop - start, m)."""
+        """Rows start..stop of weights @ values (size_in, n); ``into``: where to, (stop - start,
+        n)."""
         product = into
         if product is None:
             product = np.empty((stop - start, values.shape[1]), self.weights.dtype)
-        for rows, part in self.blocks(values, start, stop, origin):
+        for rows, part in self.blocks(values, start, stop):
             product[rows] = part
         return product
 
@@ -60,7 +55,8 @@ class Bands:
     ) -> Iterator[tuple[slice, NDArray[Any]]]:
         """The same some rows at a time, and which of start..stop they are, counted from 0: for each
         a product of what it takes, for a dense one would multiply mostly zeros, and small enough to
-        be used while it is in a cache."""
+        be used while it is in a cache.  Values are those of the inputs from ``origin`` on, and hold
+        all that these rows take."""
         for row in range(start, stop, ROWS_AT_ONCE):
             end = min(row + ROWS_AT_ONCE, stop)
             low, high = self.reach(row, end)

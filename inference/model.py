@@ -59,7 +59,7 @@ class Model:
     @cached_property
     def decoder(self) -> Graph:
         """The compiled decoder."""
-        return self._graph(GraphKey(self.spec.decoder, self.spec.boxes_at_once))
+        return self._graph(*self._keys(for_many=False))
 
     @cached_property
     def for_many(self) -> tuple[Graph, Graph]:
@@ -118,11 +118,9 @@ class Model:
         encoder is taken apart beside their decoding; at the end of the process its memory would be
         given back by the kernel alone, while everything else waits."""
         rule = self.spec.many_boxes
-        if rule is None:
-            return self.embed(picture)
-        many = boxes >= rule.least
-        embedding = self.embed(picture, self._keys(many))
-        if not many:
+        for_many = rule is not None and boxes >= rule.least
+        embedding = self.embed(picture, self._keys(for_many))
+        if rule is None or not for_many:
             return embedding
         with span("encode"):
             prepare = self.for_many[0]
@@ -142,9 +140,10 @@ class Model:
 
     def _keys(self, for_many: bool) -> tuple[GraphKey, ...]:
         """The graphs that follow the encoder."""
-        rule = self.spec.many_boxes
-        if rule is None or not for_many:
+        if not for_many:
             return (GraphKey(self.spec.decoder, self.spec.boxes_at_once),)
+        rule = self.spec.many_boxes
+        assert rule is not None
         return (GraphKey(rule.prepare), GraphKey(rule.decoder, AS_OPEN))
 
     def embed(self, picture: NDArray[np.uint8], needed_next: Sequence[GraphKey] = ()) -> Embedding:

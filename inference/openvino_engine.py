@@ -18,7 +18,7 @@ from inference.engine import AS_OPEN, Array, EngineSettings, wanted_inputs
 from inference.errors import EngineError
 from inference.head_start import take
 from inference.messages import tell_info, tell_warning
-from inference.openvino_library import LibraryGraph, library_version
+from inference.openvino_library import LibraryGraph, Requests, library_version
 from inference.signal_stack import signal_stack_kept
 
 _ONLY_TO_COMPILE = {"SNIPPETS_MODE": "DISABLE"}
@@ -32,7 +32,7 @@ class OpenVinoGraph:
 
     def __init__(self, compiled: Any) -> None:
         self._compiled = compiled
-        self._requests = [compiled.create_infer_request()]  # as LibraryGraph's
+        self._requests = Requests(compiled.create_infer_request)
         self._names = [port.get_any_name() for port in compiled.inputs]
 
     def run(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
@@ -41,15 +41,12 @@ class OpenVinoGraph:
 
         arrays = map(np.ascontiguousarray, wanted_inputs(self._names, inputs))
         asked = dict(zip(self._names, arrays, strict=True))
-        try:
-            request = self._requests.pop()
-        except IndexError:
-            request = self._compiled.create_infer_request()
+        request = self._requests.take()
         try:
             found = request.infer(asked, share_inputs=True, share_outputs=True)
             return tuple(np.array(found[i], dtype=np.float32) for i in range(len(found)))
         finally:
-            self._requests.append(request)
+            self._requests.give(request)
 
 
 def compile_openvino(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from functools import lru_cache
 from math import prod
@@ -68,6 +68,25 @@ _RELEASES = (
 )
 
 
+class Requests:
+    """A compiled graph's requests, each for one thread at a time."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self.idle = [make()]
+
+    def take(self) -> Any:
+        """One that no thread is using."""
+        try:
+            return self.idle.pop()  # one step for Python, so no thread gets another's
+        except IndexError:
+            return self._make()
+
+    def give(self, request: Any) -> None:
+        """Take it back."""
+        self.idle.append(request)
+
+
 class LibraryGraph:
     """A compiled graph; may be run by several threads at a time, which is of use with as many
     streams."""
@@ -75,7 +94,8 @@ class LibraryGraph:
     def __init__(self, library: Any, compiled: c_void_p, content: Any) -> None:
         self._library, self._compiled = library, compiled
         self._content = content  # the weights stay where they are
-        self._requests = [self._new_request()]  # those that no thread is using
+        make = library.ov_compiled_model_create_infer_request
+        self._requests = Requests(lambda: _made(make, compiled))
         self._names = _input_names(library, compiled)
         count = c_size_t()
         _check(library.ov_compiled_model_outputs_size(compiled, byref(count)))
@@ -86,7 +106,7 @@ class LibraryGraph:
         from inference.engine import wanted_inputs  # here: this module is imported before that one
 
         library, held = self._library, []
-        request = self._free_request()
+        request = self._requests.take()
         try:
             for name, given in zip(self._names, wanted_inputs(self._names, inputs), strict=True):
                 array = given.astype("float32", order="C", copy=False)
@@ -98,16 +118,7 @@ class LibraryGraph:
         finally:
             for tensor, _ in held:
                 library.ov_tensor_free(tensor)
-            self._requests.append(request)
-
-    def _new_request(self) -> c_void_p:
-        return _made(self._library.ov_compiled_model_create_infer_request, self._compiled)
-
-    def _free_request(self) -> c_void_p:
-        try:
-            return self._requests.pop()  # one step for Python, so no thread gets another's
-        except IndexError:
-            return self._new_request()
+            self._requests.give(request)
 
     def _output(self, request: c_void_p, index: int) -> Array:
         import numpy as np  # imported by whoever made the inputs
@@ -129,7 +140,7 @@ class LibraryGraph:
             library.ov_tensor_free(tensor)
 
     def __del__(self) -> None:
-        for request in self._requests:
+        for request in self._requests.idle:
             self._library.ov_infer_request_free(request)
         self._library.ov_compiled_model_free(self._compiled)
 
