@@ -16,4 +16,5 @@ if __name__ == "__main__":
     begin(sys.argv[1:])
     from inference.command_line import leave, main
 
-    leave(main())
+    held: list[object] = []  # else the engine would be taken apart when all is written
+    leave(main(held=held))

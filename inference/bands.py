@@ -2,10 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class _Piece(NamedTuple):
+    row: int
+    end: int
+    low: int
+    """The first input that these rows take."""
+    high: int
+    weights: NDArray[Any]
+    """(end - row, high - low)."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +49,9 @@ class Bands:
         """Inputs, first and one past the last, that rows start..stop take."""
         return int(self.first[start:stop].min()), int(self.stop[start:stop].max())
 
-    def times(
-        self, values: NDArray[Any], start: int, stop: int, into: NDArray[Any] | None = None
-    ) -> NDArray[Any]:
-        """Rows start..stop of weights @ values (size_in, n); ``into``: where to, (stop - start,
-        n)."""
-        product = into
-        if product is None:
-            product = np.empty((stop - start, values.shape[1]), self.weights.dtype)
+    def times(self, values: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
+        """Rows start..stop of weights @ values (size_in, n)."""
+        product = np.empty((stop - start, values.shape[1]), self.weights.dtype)
         for rows, part in self.blocks(values, start, stop):
             product[rows] = part
         return product
@@ -55,14 +61,39 @@ class Bands:
     ) -> Iterator[tuple[slice, NDArray[Any]]]:
         """The same some rows at a time, and which of start..stop they are, counted from 0: for each
         a product of what it takes, for a dense one would multiply mostly zeros, and small enough to
-        be used while it is in a cache.  Values are those of the inputs from ``origin`` on, and hold
-        all that these rows take."""
-        for row in range(start, stop, ROWS_AT_ONCE):
-            end = min(row + ROWS_AT_ONCE, stop)
-            low, high = self.reach(row, end)
-            taken = self.weights[row:end, low:high]
-            yield slice(row - start, end - start), taken @ values[low - origin : high - origin]
+        be used while it is in a cache; each is there until the next is asked for.  Values are those
+        of the inputs from ``origin`` on, and hold all that these rows take."""
+        kind = np.result_type(self.weights, values)
+        product = np.empty((min(stop - start, ROWS_AT_ONCE), values.shape[1]), kind)
+        for piece in self._pieces_of(start, stop):
+            taken = values[piece.low - origin : piece.high - origin]
+            rows = slice(piece.row - start, piece.end - start)
+            yield rows, np.matmul(piece.weights, taken, out=product[: rows.stop - rows.start])
+
+    def times_rows(
+        self, values: NDArray[Any], start: int, stop: int, into: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Columns start..stop of values (n, size_in) @ weights.T, ``into`` (n, stop - start)."""
+        for piece in self._pieces_of(start, stop):
+            part = into[:, piece.row - start : piece.end - start]
+            np.matmul(values[:, piece.low : piece.high], piece.weights.T, out=part)
+        return into
+
+    def _pieces_of(self, start: int, stop: int) -> Iterator[_Piece]:
+        for piece in self._pieces[start // ROWS_AT_ONCE : -(-stop // ROWS_AT_ONCE)]:
+            is_whole = start <= piece.row and piece.end <= stop
+            yield piece if is_whole else self._piece(max(start, piece.row), min(stop, piece.end))
+
+    @cached_property
+    def _pieces(self) -> list[_Piece]:
+        size = len(self.weights)
+        starts = range(0, size, ROWS_AT_ONCE)
+        return [self._piece(row, min(row + ROWS_AT_ONCE, size)) for row in starts]
+
+    def _piece(self, row: int, end: int) -> _Piece:
+        low, high = self.reach(row, end)
+        return _Piece(row, end, low, high, np.ascontiguousarray(self.weights[row:end, low:high]))
 
 
-ROWS_AT_ONCE = 48
+ROWS_AT_ONCE = 32
 """Rows of a banded product that are worked out by one dense product."""

@@ -127,8 +127,12 @@ def make_parser() -> "ArgumentParser":
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+def main(argv: list[str] | None = None, held: list[Any] | None = None) -> int:
+    """Run the command line; returns the exit status.
+
+    ``held`` gets what was opened, for as long as the caller keeps it: a process that ends with
+    :func:`leave` leaves it to the kernel.
+    """
     args = options(sys.argv[1:] if argv is None else argv)
     if args.verbose:  # else warnings alone are told, and that needs no setting up
         import logging
@@ -138,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.threads < 0:
             raise UsageError(f"--threads: expected 0 or more, found {args.threads}")
         with profiled(args.profile):
-            return run(args)
+            return run(args, [] if held is None else held)
     except InferenceError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2
@@ -179,9 +183,9 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def run(args: Any) -> int:
+def run(args: Any, held: list[Any]) -> int:
     """Do what the checked command line asks for; graphs are loaded while numpy is imported and the
-    first case is read."""
+    first case is read.  ``held`` as for :func:`main`."""
     cache = None if args.cache is None else Path(args.cache)
     with profile.span("bundle"):
         bundle = read_bundle(Path(args.model), args.fidelity)
@@ -199,6 +203,7 @@ def run(args: Any) -> int:
         elif settings.cache_dir is not None and paths[0].suffix == ".npz":
             loader.start(modality_of(paths[0].name), dims_of(paths[0].name))
     segmenter = import_segmenter()(bundle, settings, loader)
+    held.append(segmenter)
     return compile_all(segmenter) if args.compile_only else segment_all(segmenter, paths, outputs)
 
 
@@ -269,15 +274,14 @@ def case_files(folder: Path) -> list[Path]:
     return cases
 
 
-def segment_file(segmenter: "Segmenter", path: Path, target: Path, last: bool = False) -> int:
-    """Segment one case, perhaps the ``last`` of all, into ``target``; returns how many boxes it
-    had."""
+def segment_file(segmenter: "Segmenter", path: Path, target: Path) -> int:
+    """Segment one case into ``target``; returns how many boxes it had."""
     if path.suffix == ".npz":
         from inference.case import read_case, write_mask
 
         with profile.span("read"):
             case = read_case(path)
-        labels = segmenter.segment_case(case, modality_of(case.name), last)
+        labels = segmenter.segment_case(case, modality_of(case.name))
         with profile.span("write"):
             write_mask(target, labels)
         return len(case.boxes)
@@ -295,7 +299,7 @@ def segment_all(segmenter: "Segmenter", paths: list[Path], outputs: Path) -> int
         for path in paths:
             began = time.perf_counter()
             try:
-                count = segment_file(segmenter, path, outputs / path.name, path is paths[-1])
+                count = segment_file(segmenter, path, outputs / path.name)
             except CaseError as error:
                 refused += refuse(str(error))
             except InferenceError:

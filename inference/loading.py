@@ -65,11 +65,6 @@ class GraphLoader:
             raise found
         return found
 
-    def drop(self, key: GraphKey) -> None:
-        """Hold a graph that was taken no longer."""
-        self._loaded.pop(key, None)
-        self._ready.pop(key, None)
-
     def _load(self, graphs: Sequence[GraphKey]) -> None:
         for key in graphs:
             settings = replace(self._settings, streams=key.streams)

@@ -112,11 +112,9 @@ class Model:
         if self.spec.volume_region is not None:
             _ = self.volume_graph
 
-    def embed_for(self, picture: NDArray[np.uint8], boxes: int, last: bool = False) -> Embedding:
+    def embed_for(self, picture: NDArray[np.uint8], boxes: int) -> Embedding:
         """Encode a picture (H, W) or (H, W, 3) for so many boxes; the graphs that these need are
-        loaded meanwhile.  ``last``: nothing will be encoded after it, so that with many boxes the
-        encoder is taken apart beside their decoding; at the end of the process its memory would be
-        given back by the kernel alone, while everything else waits."""
+        loaded meanwhile."""
         rule = self.spec.many_boxes
         for_many = rule is not None and boxes >= rule.least
         embedding = self.embed(picture, self._keys(for_many))
@@ -127,16 +125,7 @@ class Model:
             with span("encoder graph"):
                 found = prepare.run(embedding.tensors)
         tensors = {**embedding.tensors, **_named(found, rule.names, rule.prepare)}
-        if last:
-            self._take_apart(GraphKey(self.spec.encoder))
         return replace(embedding, tensors=tensors, for_many=True)
-
-    def _take_apart(self, key: GraphKey) -> None:
-        """Forget the encoder, whose memory a thread gives back."""
-        held = [self._compiled.pop(key), self.__dict__.pop("encoder", None)]
-        if self._loader is not None:
-            self._loader.drop(key)
-        threading.Thread(target=held.clear, name="take apart", daemon=True).start()
 
     def _keys(self, for_many: bool) -> tuple[GraphKey, ...]:
         """The graphs that follow the encoder."""
@@ -169,9 +158,9 @@ class Model:
         with span("encode"):
             image = encoder_input(picture, frame, spec.normalisation, spec.interpolation)
             self._asker.expect(frame)
-            encoder = encoder_of()  # waited for: opened beside others it comes later
-            if self._loader is not None:
+            if self._loader is not None:  # now: beside a run of the encoder they would delay that
                 self._loader.begin([key for key in needed_next if key not in self._compiled])
+            encoder = encoder_of()
             with span("encoder graph"):
                 found = encoder.run({"image": image})
         tensors = _named(found, spec.embedding_names, spec.encoder)

@@ -99,9 +99,13 @@ def normalise(picture: NDArray[np.float32], rule: Normalisation) -> NDArray[np.f
         return picture
     if rule.kind == "mean-std":
         mean, std = np.array(rule.mean, np.float32), np.array(rule.std, np.float32)
-        return np.asarray((picture - mean) / std)
+        found: NDArray[np.float32] = picture - mean
+        found /= std
+        return found
     low, high = picture.min(), picture.max()
-    return np.asarray((picture - low) / max(float(high - low), 1e-8))
+    found = picture - low
+    found /= max(float(high - low), 1e-8)
+    return found
 
 
 def eight_bit(values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -160,7 +160,7 @@ def draw_whole(
     left, right = across.touched(columns[0], columns[-1])
     first, stop = down.reach(top, bottom)
     wide = np.empty((stop - first, right - left), np.float32)
-    across.times(logits[first:stop].T, left, right, into=wide.T)
+    across.times_rows(logits[first:stop], left, right, into=wide)
     inside = np.empty((bottom - top, right - left), np.bool_)
     for part, native in down.blocks(wide, top, bottom, first):
         np.greater(native, threshold, out=inside[part])

@@ -130,11 +130,8 @@ class Segmenter:
             raise CaseError(f"imgs: expected (D, H, W) with boxes (N, 6), found {found}")
         return self.segment_case(case, modality)
 
-    def segment_case(
-        self, case: Case, modality: str = UNKNOWN, last: bool = False
-    ) -> NDArray[np.unsignedinteger]:
-        """Labels of a checked case, shaped like its picture; without boxes nothing is encoded;
-        ``last``: no other case comes after it."""
+    def segment_case(self, case: Case, modality: str = UNKNOWN) -> NDArray[np.unsignedinteger]:
+        """Labels of a checked case, shaped like its picture; without boxes nothing is encoded."""
         if case.scribbles is not None:
             from inference.scribble import answer_scribbles
 
@@ -143,7 +140,7 @@ class Segmenter:
             return np.zeros(case.image.shape if case.is_volume else case.image.shape[:2], np.uint8)
         model = self.model(modality, case.is_volume)
         if not case.is_volume:
-            embedding = model.embed_for(case.image, len(case.boxes), last)
+            embedding = model.embed_for(case.image, len(case.boxes))
             return answer_image(model, embedding, case.boxes)
         if model.spec.volume_region is not None:
             from inference.volume_region import answer_regions

@@ -222,6 +222,22 @@ def test_the_head_start_waits_for_nothing_but_what_opens_graphs():
     assert ended.stdout.split() == [f"inference.{part}" for part in parts.split()]
 
 
+def test_the_engine_is_not_taken_apart_when_all_is_written(surroundings, tmp_path):
+    inputs, bundle, cache = surroundings
+    program = (
+        "import os, runpy, sys\n"
+        "from inference.segment import Segmenter\n"
+        "Segmenter.__del__ = lambda self: os.write(2, b'taken apart')\n"
+        "sys.argv = ['inference', *sys.argv[1:]]\n"
+        "runpy.run_module('inference', run_name='__main__')"
+    )
+    words = ["-i", inputs, "-o", str(tmp_path / "masks"), "--model", bundle, "--cache", cache]
+    line = [sys.executable, "-c", program, *words]
+    ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["2DBox_US_1.npz"]
+
+
 @pytest.mark.parametrize(("given", "found"), [(None, "1"), ("3", "3")])
 def test_numpys_threads_stay_off_the_engines_cores_unless_asked_for(given, found):
     program = (

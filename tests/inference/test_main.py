@@ -98,9 +98,9 @@ def test_the_modality_in_the_name_chooses_the_model(call, make_case, monkeypatch
     asked = []
     real = Segmenter.segment_case
 
-    def remember(self, case, modality, last):
+    def remember(self, case, modality):
         asked.append(modality)
-        return real(self, case, modality, last)
+        return real(self, case, modality)
 
     monkeypatch.setattr(Segmenter, "segment_case", remember)
     for name in ("2DBox_CT_1", "2DBox_OCT_1", "unnamed"):

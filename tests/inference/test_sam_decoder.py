@@ -1,14 +1,10 @@
 """SAM decoders: how they are asked, how their logits become a mask, how a volume is walked."""
 
-import threading
-import weakref
-
 import numpy as np
 import pytest
 
 from inference.bands import Bands
 from inference.bundle import VolumeRule
-from inference.case import make_case
 from inference.decoder import Prompt
 from inference.engine import AS_OPEN, EngineSettings
 from inference.errors import EngineError
@@ -109,8 +105,11 @@ def test_a_banded_product_is_the_dense_one(grid, size):
     bands = Bands.of(weights)
     values = np.random.default_rng(0).normal(size=(grid, 5)).astype(np.float32)
     for start, stop in ((0, size), (size // 3, size // 3 * 2), (size - 1, size)):
-        found = bands.times(values, start, stop)
-        assert np.allclose(found, weights[start:stop] @ values, atol=1e-6)
+        expected = weights[start:stop] @ values
+        assert np.allclose(bands.times(values, start, stop), expected, atol=1e-6)
+        beside = np.full((5, stop - start), np.nan, np.float32)
+        bands.times_rows(np.ascontiguousarray(values.T), start, stop, beside)
+        assert np.allclose(beside, expected.T, atol=1e-6)
     for first, last in ((0, 0), (grid // 2, grid - 1)):
         rows = np.flatnonzero(weights[:, first : last + 1].any(axis=1))
         expected = (rows[0], rows[-1] + 1) if rows.size else (0, 0)
@@ -212,10 +211,11 @@ def test_many_boxes_are_answered_as_few_are(monkeypatch, upsampling, size, count
         found.append(Segmenter(bundle, settings, loader).segment(picture, boxes))
     assert np.array_equal(*found)
     if count < 3:
-        assert engine.compiled == [("encoder.onnx", 1), ("decoder.onnx", 1)]
+        assert set(engine.compiled) == {("encoder.onnx", 1), ("decoder.onnx", 1)}
     else:
-        graphs = [("encoder.onnx", 1), ("prepare.onnx", 1), ("many.onnx", AS_OPEN)]
-        assert engine.compiled == graphs and len(engine.questions) == -(-count // 2)
+        graphs = {("encoder.onnx", 1), ("prepare.onnx", 1), ("many.onnx", AS_OPEN)}
+        assert set(engine.compiled) == graphs and len(engine.compiled) == 3
+        assert len(engine.questions) == -(-count // 2)
         rows, columns = (-(-side * 32 // max(size)) // 4 for side in size)
         whole, wanted = 8 * 8, len(engine.places)
         assert (rows + 1) * (columns + 1) >= wanted and (wanted < whole or min(size) > 50)
@@ -228,29 +228,6 @@ def test_slices_of_volumes_and_kept_pictures_have_the_usual_decoder(monkeypatch)
     segmenter.segment_volume(np.zeros((3, 32, 32), np.uint8), [[1, 1, 0, 9, 9, 2]] * 5)
     segmenter.embed(np.zeros((32, 32), np.uint8)).segment([[1, 1, 9, 9]] * 5)
     assert {file for file, _ in engine.compiled} == {"encoder.onnx", "decoder.onnx"}
-
-
-def test_with_the_last_picture_the_encoder_is_given_back_and_the_answer_is_the_same(monkeypatch):
-    picture = np.random.default_rng(0).integers(0, 256, (32, 20), dtype=np.uint8)
-    case = make_case("picture", picture, np.array([[1, 1, 9, 9], [3, 4, 15, 20], [0, 0, 19, 31]]))
-    found, alive = [], []
-    for last in (False, True):
-        engine = PatchEngine()
-        for module in ("model", "loading"):
-            monkeypatch.setattr(f"inference.{module}.compile_graph", engine.compile_graph)
-        bundle, settings = bundle_of(spec_of(32, sam=PLAIN, many_boxes=MANY)), EngineSettings()
-        loader = GraphLoader(bundle, settings)
-        loader.start("CT", "2D")
-        segmenter = Segmenter(bundle, settings, loader)
-        encoder = weakref.ref(segmenter.model().encoder)
-        found.append(segmenter.segment_case(case, last=last))
-        for thread in threading.enumerate():
-            if thread.name == "take apart":
-                thread.join()
-        alive.append(encoder() is not None)
-        again = segmenter.segment_case(case)  # who was wrong about the last has it once more
-        assert np.array_equal(again, found[0])
-    assert np.array_equal(*found) and alive == [True, False]
 
 
 def test_the_way_from_logits_to_the_picture_is_known_before_the_encoder_is(monkeypatch):
