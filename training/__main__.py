@@ -24,6 +24,7 @@ RUN: Flag = ("run", True, "folder of the run")
 BUNDLE: Flag = ("bundle", True, "folder of a bundle")
 OUT: Flag = ("out", True, "folder of the bundle to write")
 WARM: Flag = ("warm-start", False, "batch-norm-folded MobileNetV2 npz")
+PRETRAINED: Flag = ("pretrained", False, "EfficientNet-Lite2, for a decoder that begins with it")
 START: Flag = ("start-from", False, "checkpoint to begin with, on a fresh schedule")
 
 
@@ -87,7 +88,8 @@ def finetune(args: argparse.Namespace, config: recipe.FinetuneConfig) -> None:
     """Train, or go on."""
     from training.finetune import finetune
 
-    print(finetune(args.store, args.run, config, args.warm_start, args.start_from))
+    starts = (args.warm_start, args.start_from)
+    print(finetune(args.store, args.run, config, *starts, pretrained=args.pretrained))
 
 
 def unfold(args: argparse.Namespace, config: recipe.UnfoldConfig) -> None:
@@ -126,6 +128,13 @@ def mix(args: argparse.Namespace, config: recipe.MixConfig) -> None:
     from training.mix import mix
 
     print(mix(args.first, args.second, args.run, config.share))
+
+
+def join(args: argparse.Namespace, config: recipe.JoinConfig) -> None:
+    """Two decoders to one."""
+    from training.join import join
+
+    print(join(args.first, args.second, args.run, config))
 
 
 def export(args: argparse.Namespace, config: recipe.ExportConfig) -> None:
@@ -261,7 +270,7 @@ STEPS: dict[str, Step] = {
     ),
     "finetune": Step(
         "train on masks; goes on where it stopped",
-        (STORE, RUN, WARM, START),
+        (STORE, RUN, WARM, START, PRETRAINED),
         recipe.FinetuneConfig,
         finetune,
     ),
@@ -288,6 +297,16 @@ STEPS: dict[str, Step] = {
         (("first", True, "a run"), ("second", True, "a run that began with it"), RUN),
         recipe.MixConfig,
         mix,
+    ),
+    "join": Step(
+        "a run whose decoder is a plain run's and a pretrained one's together",
+        (
+            ("first", True, "a run with a plain decoder"),
+            ("second", True, "a run with a pretrained one and the same encoder"),
+            RUN,
+        ),
+        recipe.JoinConfig,
+        join,
     ),
     "export": Step(
         "a run's averaged weights into a bundle",

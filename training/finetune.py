@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from training.checkpoint import averaged_weights
 from training.devices import Place, place_of
+from training.efficientnet import LiteBackbone
 from training.errors import CheckpointError, ConfigError, reason_of
 from training.losses import iou_loss, mask_loss
 from training.model import PromptedSegmenter
@@ -68,6 +69,9 @@ class FinetuneTask:
         """The warm-started backbone at the encoder's rate, everything new at the decoder's."""
         encoder = self.segmenter.encoder
         backbone = [*encoder.stem.parameters(), *encoder.blocks.parameters()]
+        for module in self.segmenter.decoder.modules():
+            if isinstance(module, LiteBackbone):
+                backbone += module.parameters()
         known = {id(p) for p in backbone}
         rest = [p for p in self.segmenter.parameters() if id(p) not in known]
         return [(backbone, self.config.encoder_rate), (rest, self.config.decoder_rate)]
@@ -121,6 +125,7 @@ def finetune(
     warm_start: Path | None = None,
     start_from: Path | None = None,
     export: ExportConfig | None = None,
+    pretrained: Path | None = None,
 ) -> Path:
     """Run or go on with a training; returns the checkpoint with the averaged weights.
 
@@ -131,6 +136,7 @@ def finetune(
         warm_start: MobileNetV2 for the encoder (npz).
         start_from: a checkpoint whose averaged weights are the beginning; the optimiser, the
             schedule and the samples begin anew (a warm restart).
+        pretrained: EfficientNet-Lite2 for a decoder of that kind.
     """
     if warm_start is not None and start_from is not None:
         raise ConfigError("--warm-start, --start-from: expected at most one, found both")
@@ -142,23 +148,45 @@ def finetune(
                 task.segmenter.encoder.load_mobilenet(warm_start)
             if start_from is not None:
                 start_with(task.segmenter, start_from)
+            if pretrained is not None:
+                load_pretrained(task.segmenter, pretrained)
         return Run(task, config, place, run_dir).finish()
 
 
 def start_with(segmenter: PromptedSegmenter, path: Path) -> None:
-    """Load a checkpoint's averaged weights; a head that it lacks keeps its random ones.
+    """Load a checkpoint's averaged weights; a head that it lacks keeps its random ones.  For a
+    pretrained decoder the checkpoint may have a plain one, which is left out.
 
     Raises:
         CheckpointError: it is of another network.
     """
-    weights = averaged_weights(path)
+    weights, may_lack = averaged_weights(path), "decoder.iou_head."
+    has_eyes = any(name.startswith("decoder.backbone.") for name in weights)
+    if segmenter.config.decoder == "pretrained" and not has_eyes:
+        weights = {k: v for k, v in weights.items() if not k.startswith("decoder.")}
+        may_lack = "decoder."
     try:
         found = segmenter.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         raise CheckpointError(
             f"{path}: expected this network, found: {reason_of(error)}"
         ) from error
-    lacking = [k for k in found.missing_keys if not k.startswith("decoder.iou_head.")]
+    lacking = [k for k in found.missing_keys if not k.startswith(may_lack)]
     if lacking or found.unexpected_keys:
         names = [*lacking, *found.unexpected_keys][:3]
         raise CheckpointError(f"{path}: expected this network's weights, they differ in {names}")
+
+
+def load_pretrained(segmenter: PromptedSegmenter, path: Path) -> None:
+    """Start a decoder's eyes from a file of weights.
+
+    Raises:
+        ConfigError: the decoder has none.
+        CheckpointError: the file is none of theirs.
+    """
+    eyes = [m for m in segmenter.decoder.modules() if isinstance(m, LiteBackbone)]
+    if not eyes:
+        found = segmenter.config.decoder
+        raise ConfigError(f"--pretrained: expected a pretrained model.decoder, found {found}")
+    for backbone in eyes:
+        backbone.load(path)

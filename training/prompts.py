@@ -21,7 +21,7 @@ class DrawnPrompt:
 
     edges: tuple[float, float, float, float]
     context: tuple[float, float]
-    """As :class:`training.model.MaskDecoder` takes it."""
+    """As :class:`training.mask_decoder.MaskDecoder` takes it."""
     target: NDArray[np.bool_]
     prior: NDArray[np.bool_] | None
     others: OtherBoxes | None = None

@@ -45,6 +45,14 @@ class ModelConfig:
     picture's objects stand out like a bright one's."""
     others: bool = False
     """The decoder also sees where the picture's other boxes lie (:mod:`inference.other_boxes`)."""
+    decoder: Literal["plain", "pretrained", "joined"] = "plain"
+    """``pretrained``: its eyes are EfficientNet-Lite2 (:mod:`training.pretrained_decoder`), sizes
+    are its own (neither ``stem`` nor ``widths``), ``contrast`` is always seen; ``joined``: both,
+    ``region_size`` is the pretrained one's."""
+    plain_region: int = 96
+    """Of ``joined``: the region that the plain decoder sees."""
+    pretrained_share: float = 0.5
+    """Of ``joined``: how much the pretrained decoder's logits count."""
 
 
 def region_of(model: ModelConfig) -> RegionRule:
@@ -249,6 +257,14 @@ class MixConfig:
 
     share: float = 0.7
     """Of the second run; chosen on validation."""
+
+
+@dataclass(frozen=True)
+class JoinConfig:
+    """Two decoders that answer together."""
+
+    share: float = 0.5
+    """Of the pretrained one's logits; chosen on validation."""
 
 
 @dataclass(frozen=True)

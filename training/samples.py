@@ -36,8 +36,8 @@ _ATTEMPTS = 200
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture and up to N objects of it; shapes as :class:`training.model.MaskDecoder` takes
-    them."""
+    """One picture and up to N objects of it; shapes as :class:`training.mask_decoder.MaskDecoder`
+    takes them."""
 
     image: NDArray[np.float32]  # (3, S, S)
     crops: NDArray[np.float32]  # (N, 4 or 6, R, R)

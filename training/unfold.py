@@ -13,6 +13,7 @@ are short; trained on as they are, at the rates that made them, the network forg
 
 import logging
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -138,10 +139,9 @@ def normed(module: nn.Module) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNorm2d]]
     the norm's place in it."""
     for name, child in module.named_modules():
         if isinstance(child, nn.Sequential):
-            for i in range(len(child) - 1):
-                first, second = child[i], child[i + 1]
+            for (own, first), (_, second) in pairwise(child.named_children()):
                 if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                    yield f"{name}.{i}", first, second
+                    yield f"{name}.{own}", first, second
 
 
 def lengthen(segmenter: PromptedSegmenter, length: float) -> None:

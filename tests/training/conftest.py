@@ -15,7 +15,7 @@ NEEDS_TORCH = {
     f"test_{name}.py"
     for name in (
         *("model", "samples", "losses", "finetune", "distill", "experts", "export", "precision"),
-        *("main", "volume_model", "volume_samples", "finetune_volumes"),
+        *("main", "volume_model", "volume_samples", "finetune_volumes", "pretrained", "join"),
     )
 }
 """Files of tests that import it inside their tests, so that they can be collected without it."""
@@ -68,7 +68,15 @@ TINY = {"input_size": 64, "region_size": 32}
 """Sizes of a network that takes milliseconds."""
 
 
-def tiny_network(seed: int) -> Any:
+DECODERS = {
+    "plain": {"contrast": True},
+    "pretrained": {"decoder": "pretrained"},
+    "joined": {"decoder": "joined", "contrast": True, "plain_region": 16, "pretrained_share": 0.3},
+}
+"""What such a network's configuration says besides, by the kind of its decoder."""
+
+
+def tiny_network(seed: int, **sizes: Any) -> Any:
     """A small network in use, with random weights and batch norms that have seen something."""
     import torch
 
@@ -76,7 +84,7 @@ def tiny_network(seed: int) -> Any:
     from training.recipe import ModelConfig
 
     torch.manual_seed(seed)
-    model = PromptedSegmenter(ModelConfig(**TINY))
+    model = PromptedSegmenter(ModelConfig(**{**TINY, **sizes}))
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.uniform_(-1, 1)

@@ -2,15 +2,12 @@
 
 import pytest
 
+from tests.training.conftest import DECODERS, tiny_network
 
-@pytest.fixture(scope="module")
-def model():
-    import torch
 
-    from training.model import ModelConfig, PromptedSegmenter
-
-    torch.manual_seed(0)
-    return PromptedSegmenter(ModelConfig(input_size=64, region_size=32)).eval()
+@pytest.fixture(scope="module", params=DECODERS)
+def model(request):
+    return tiny_network(0, **DECODERS[request.param])
 
 
 def questions(n, side=32):
@@ -71,11 +68,15 @@ def test_boxes_of_one_run_do_not_touch_each_other(model):
     torch.testing.assert_close(together[2:], alone, rtol=1e-4, atol=1e-4)
 
 
-def test_a_box_is_seen_at_minus_one_to_one(model):
+def test_a_box_is_seen_at_minus_one_to_one():
     import torch
 
+    from training.mask_decoder import MaskDecoder
+    from training.recipe import ModelConfig
+
+    decoder = MaskDecoder(ModelConfig(input_size=64, region_size=32))
     regions, boxes = torch.tensor([[0.0, 0, 32, 32]]), torch.tensor([[8.0, 8, 24, 24]])
-    u, v, uu, vv = model.decoder.place(regions, boxes, 32)[0]
+    u, v, uu, vv = decoder.place(regions, boxes, 32)[0]
     assert u[0, 8] == -1 + 1 / 16 and u[0, 23] == 1 - 1 / 16  # centres of the box's end cells
     assert torch.equal(v, u.T) and torch.equal(uu, u * u) and torch.equal(vv, v * v)
 
@@ -83,7 +84,8 @@ def test_a_box_is_seen_at_minus_one_to_one(model):
 def test_contrast_is_what_the_box_shows_however_dark_the_picture():
     import torch
 
-    from training.model import MaskDecoder, ModelConfig
+    from training.mask_decoder import MaskDecoder
+    from training.recipe import ModelConfig
 
     side = 32
     decoder = MaskDecoder(ModelConfig(input_size=64, region_size=side, contrast=True))

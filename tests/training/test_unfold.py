@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.training.conftest import TINY, answers_of, tiny_network
+from tests.training.conftest import DECODERS, TINY, answers_of, tiny_network
 from training.errors import CheckpointError
 from training.recipe import ExportConfig, FinetuneConfig, ModelConfig, UnfoldConfig
 
@@ -47,6 +47,19 @@ def test_the_checkpoint_computes_what_the_bundle_computes(bundle, full_store, tm
     )
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
+
+
+@pytest.mark.parametrize("kind", ["pretrained", "joined"])
+def test_so_does_a_checkpoint_of_another_decoder(full_store, tmp_path, kind):
+    from training.export import write_bundle
+
+    network = replace(NETWORK, **DECODERS[kind])
+    model = tiny_network(8, **DECODERS[kind])
+    stored = write_bundle(model.state_dict(), network, tmp_path / "bundle", ExportConfig())
+    config = replace(CONFIG, start=replace(CONFIG.start, model=network))
+    made = unfolded(tmp_path / "bundle", full_store, tmp_path / "run", config)
+    ours, theirs = answers_of(made)[2], answers_of(stored)[2]
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max()))
 
 
 def test_batch_norms_know_what_they_see(bundle, full_store, tmp_path):

@@ -1,0 +1,29 @@
+"""Layers that encoder and decoders share."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def conv_norm(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
+    """Convolution, batch norm (folded when exported), ReLU."""
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class Residual(nn.Module):
+    """Two convolutions around a skip (He et al., arXiv 1512.03385)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = conv_norm(channels, channels)
+        self.second = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        return functional.relu(x + self.second(self.first(x)))
+
+
+def double(x: Tensor) -> Tensor:
+    """Bilinear up-sampling by two."""
+    return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
