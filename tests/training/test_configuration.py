@@ -22,6 +22,8 @@ KINDS = {
     "finetune_contrast": recipe.FinetuneConfig,
     "unfold_contrast": recipe.UnfoldConfig,
     "finetune_others": recipe.FinetuneConfig,
+    "finetune_pretrained": recipe.FinetuneConfig,
+    "join": recipe.JoinConfig,
     "unfold_others": recipe.UnfoldConfig,
     "finetune_volumes": recipe.VolumesConfig,
     "experts": recipe.ExpertsConfig,
@@ -53,6 +55,7 @@ def test_a_file_says_every_value_of_its_step(name, tmp_path):
 
 OF_ONE_RUN = {
     *("finetune_restart", "finetune_known_tight", "finetune_contrast", "finetune_others"),
+    "finetune_pretrained",
     *("unfold", "unfold_contrast", "unfold_others", "experts_contrast", "validate"),
 }
 """Files that are not their step's defaults."""
