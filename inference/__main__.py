@@ -12,7 +12,9 @@ if __name__ == "__main__":
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.disable()  # what imports make stays: no garbage is looked for until they are done
     from inference.head_start import begin
+    from inference.memory import keep_memory
 
+    keep_memory()
     begin(sys.argv[1:])
     from inference.command_line import leave, main
 
