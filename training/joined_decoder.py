@@ -18,7 +18,8 @@ from training.recipe import ModelConfig
 
 class JoinedDecoder(nn.Module):
     """Regions have the pretrained decoder's resolution; the plain one sees them resampled to its
-    own (``model.plain_region``), as ``inference`` would resample the picture."""
+    own (``model.plain_region``), as ``inference`` would resample the picture.  Slices of volumes,
+    whose neighbours and priors the pretrained one is not trained on, are the plain one's alone."""
 
     shrink: Tensor
 
@@ -46,5 +47,6 @@ class JoinedDecoder(nn.Module):
         plain = functional.interpolate(
             small[:, None], size=(self.side, self.side), mode="bilinear", align_corners=False
         )[:, 0]
-        joined: Tensor = self.share * seen + (1 - self.share) * plain
+        share = self.share * (1 - context[:, 0, None, None])  # none of it in a volume
+        joined: Tensor = share * seen + (1 - share) * plain
         return joined

