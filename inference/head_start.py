@@ -44,7 +44,8 @@ _FLAGS = ("-v", "--verbose")
 
 
 class HeadStart:
-    """A thread that opens compiled graphs."""
+    """Threads that open compiled graphs, one each: the decoder's takes longer than the imports, and
+    opened after the encoder's it would be waited for by one core."""
 
     def __init__(
         self, inputs: str, bundle: str, cache: str, precision: str = "auto", threads: int = 0
@@ -84,13 +85,22 @@ class HeadStart:
             pass
         self._ready = {path: threading.Event() for path in keys}
         self._planned.set()
-        for path, key in keys.items():
-            began = time.perf_counter()
-            with contextlib.suppress(Exception):  # as above
-                self._graphs[path] = open_blob(path, key, self._settings[path])
-            self.spans.append((began, time.perf_counter(), threading.get_ident()))
-            self._ready[path].set()
+        threads = [
+            threading.Thread(target=self._open, args=pair, name="open graph", daemon=True)
+            for pair in keys.items()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         sys.setswitchinterval(self._usual_switch_s)
+
+    def _open(self, path: str, key: str) -> None:
+        began = time.perf_counter()
+        with contextlib.suppress(Exception):  # as above
+            self._graphs[path] = open_blob(path, key, self._settings[path])
+        self.spans.append((began, time.perf_counter(), threading.get_ident()))
+        self._ready[path].set()
 
     def _plan(self, content: Mapping[str, Any], precision: str) -> dict[str, str]:
         """Files of compiled graphs and their keys, in the order of their use."""
