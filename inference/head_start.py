@@ -1,7 +1,7 @@
 """The first case's graphs on their way before the rest of the program is imported.
 
 Importing numpy and the rest of this package takes as long as opening the compiled graphs, which
-OpenVINO's library does without Python.  So a thread begins with what the command line and the
+OpenVINO's library does without Python.  So threads begin with what the command line and the
 surroundings say alone: the first name in the inputs folder, bundle.json as it stands, the cache.
 Whoever needs a compiled graph asks :func:`take` for it by the name of its file, after all checks;
 what was guessed wrong or could not be opened is simply not there.

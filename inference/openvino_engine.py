@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,15 @@ compiled graph is opened: a quarter of what that takes, and no run is faster for
 
 
 class OpenVinoGraph:
-    """A graph compiled in this process, by the Python package."""
+    """A graph compiled in this process, by the Python package.
+
+    The package's bindings make something of their own at the first run of a process, for which they
+    let go of Python's lock: a second thread that comes to it then waits with that lock in its hand,
+    and both wait for ever (openvino 2026.4.1).  So the first run of all is done alone.
+    """
+
+    _first = threading.Lock()
+    _has_run = False
 
     def __init__(self, compiled: Any) -> None:
         self._compiled = compiled
@@ -37,6 +46,14 @@ class OpenVinoGraph:
 
     def run(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
         """Run once; the outputs are copied out of the engine's buffers."""
+        if OpenVinoGraph._has_run:
+            return self._run(inputs)
+        with OpenVinoGraph._first:
+            found = self._run(inputs)
+            OpenVinoGraph._has_run = True
+            return found
+
+    def _run(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
         import numpy as np  # here, so that nothing waits for it before a graph is loaded
 
         arrays = map(np.ascontiguousarray, wanted_inputs(self._names, inputs))

@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -88,6 +90,36 @@ def test_a_graph_may_be_run_by_several_threads_at_a_time(folder, tmp_path, engin
         beside = list(pool.map(many, (3, 6, 9, 12)))
     for first, found in zip((3, 6, 9, 12), beside, strict=True):
         assert np.array_equal(found, many(first))
+
+
+def test_the_first_run_of_a_process_is_done_alone_and_later_ones_at_a_time(monkeypatch):
+    # two threads that come to openvino's bindings first at the same time wait for each other
+    from inference.openvino_engine import OpenVinoGraph
+
+    running, most, both = [], [], threading.Barrier(2, timeout=20)
+
+    class Request:
+        def infer(self, asked, **shared):
+            running.append(1)
+            most.append(len(running))
+            if len(most) == 1:
+                time.sleep(0.2)  # the other comes meanwhile
+            elif len(most) > 2:
+                both.wait()  # passed by two at a time alone
+            running.pop()
+            return [np.zeros(1, np.float32)]
+
+    class Compiled:
+        inputs = ()
+        create_infer_request = Request
+
+    monkeypatch.setattr(OpenVinoGraph, "_has_run", False)
+    graphs = [OpenVinoGraph(Compiled()) for _ in range(2)]  # alone whichever graph it is
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda graph: graph.run({}), graphs))
+        assert most == [1, 1]
+        list(pool.map(lambda graph: graph.run({}), graphs))
+    assert max(most) == 2
 
 
 @pytest.mark.parametrize("engine", ["openvino", "openvino kept", "onnxruntime"])
