@@ -70,14 +70,11 @@ class Bands:
             rows = slice(piece.row - start, piece.end - start)
             yield rows, np.matmul(piece.weights, taken, out=product[: rows.stop - rows.start])
 
-    def times_rows(
-        self, values: NDArray[Any], start: int, stop: int, into: NDArray[Any]
-    ) -> NDArray[Any]:
+    def times_rows(self, values: NDArray[Any], start: int, stop: int, into: NDArray[Any]) -> None:
         """Columns start..stop of values (n, size_in) @ weights.T, ``into`` (n, stop - start)."""
         for piece in self._pieces_of(start, stop):
             part = into[:, piece.row - start : piece.end - start]
             np.matmul(values[:, piece.low : piece.high], piece.weights.T, out=part)
-        return into
 
     def _pieces_of(self, start: int, stop: int) -> Iterator[_Piece]:
         for piece in self._pieces[start // ROWS_AT_ONCE : -(-stop // ROWS_AT_ONCE)]:

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from training.depthwise import Depthwise
 from training.errors import CheckpointError, reason_of
+from training.layers import Inverted
 
 LITE2_STAGES = (
     # kernel, stride, expand, channels, repeats: B0's table, width 1.1, depth 1.2
@@ -74,8 +75,12 @@ class SameConvNorm(nn.Sequential):
         return found
 
 
-class MobileBlock(nn.Module):
-    """Expansion, depthwise convolution, projection, around a skip where shapes allow."""
+class MobileBlock(Inverted):
+    """One EfficientNet-Lite block."""
+
+    expand: SameConvNorm | None
+    depthwise: SameConvNorm
+    project: SameConvNorm
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int) -> None:
         super().__init__()
@@ -84,11 +89,6 @@ class MobileBlock(nn.Module):
         self.depthwise = SameConvNorm(hidden, hidden, kernel, stride, hidden)
         self.project = SameConvNorm(hidden, outputs, 1)
         self.residual = stride == 1 and inputs == outputs
-
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        y: Tensor = x if self.expand is None else functional.relu(self.expand(x))
-        y = self.project(functional.relu(self.depthwise(y)))
-        return x + y if self.residual else y
 
 
 class LiteBackbone(nn.Module):

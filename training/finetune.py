@@ -69,9 +69,8 @@ class FinetuneTask:
         """The warm-started backbone at the encoder's rate, everything new at the decoder's."""
         encoder = self.segmenter.encoder
         backbone = [*encoder.stem.parameters(), *encoder.blocks.parameters()]
-        for module in self.segmenter.decoder.modules():
-            if isinstance(module, LiteBackbone):
-                backbone += module.parameters()
+        for eyes in eyes_of(self.segmenter):
+            backbone += eyes.parameters()
         known = {id(p) for p in backbone}
         rest = [p for p in self.segmenter.parameters() if id(p) not in known]
         return [(backbone, self.config.encoder_rate), (rest, self.config.decoder_rate)]
@@ -184,9 +183,14 @@ def load_pretrained(segmenter: PromptedSegmenter, path: Path) -> None:
         ConfigError: the decoder has none.
         CheckpointError: the file is none of theirs.
     """
-    eyes = [m for m in segmenter.decoder.modules() if isinstance(m, LiteBackbone)]
+    eyes = eyes_of(segmenter)
     if not eyes:
         found = segmenter.config.decoder
         raise ConfigError(f"--pretrained: expected a pretrained model.decoder, found {found}")
     for backbone in eyes:
         backbone.load(path)
+
+
+def eyes_of(segmenter: PromptedSegmenter) -> list[LiteBackbone]:
+    """The pretrained parts of a decoder, none of a plain one."""
+    return [m for m in segmenter.decoder.modules() if isinstance(m, LiteBackbone)]

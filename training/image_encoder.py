@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.layers import conv_norm
+from training.layers import Inverted, conv_norm
 from training.recipe import ModelConfig
 
 MOBILENET_BLOCKS = (
@@ -44,8 +44,12 @@ class SameConv(nn.Conv2d):
         )
 
 
-class InvertedResidual(nn.Module):
+class InvertedResidual(Inverted):
     """One MobileNetV2 block, batch norms folded into the convolutions."""
+
+    expand: SameConv | None
+    depthwise: SameConv
+    project: SameConv
 
     def __init__(self, inputs: int, expand: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -54,11 +58,6 @@ class InvertedResidual(nn.Module):
         self.depthwise = SameConv(hidden, hidden, 3, stride, groups=hidden)
         self.project = SameConv(hidden, outputs, 1)
         self.residual = stride == 1 and inputs == outputs
-
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        y: Tensor = x if self.expand is None else functional.relu(self.expand(x))
-        y = self.project(functional.relu(self.depthwise(y)))
-        return x + y if self.residual else y
 
 
 class ImageEncoder(nn.Module):

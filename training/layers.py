@@ -24,6 +24,21 @@ class Residual(nn.Module):
         return functional.relu(x + self.second(self.first(x)))
 
 
+class Inverted(nn.Module):
+    """How a block of a mobile network runs (Sandler et al., arXiv 1801.04381): expansion, depthwise
+    convolution, projection, around a skip where shapes allow."""
+
+    expand: nn.Module | None
+    depthwise: nn.Module
+    project: nn.Module
+    residual: bool
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        y: Tensor = x if self.expand is None else functional.relu(self.expand(x))
+        y = self.project(functional.relu(self.depthwise(y)))
+        return x + y if self.residual else y
+
+
 def double(x: Tensor) -> Tensor:
     """Bilinear up-sampling by two."""
     return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""The default network's plain mask decoder, and what every decoder of regions shares.
+"""The default network's plain mask decoder.
 
 As Mask R-CNN does (He et al., arXiv 1703.06870), each box is answered in a frame of its own, the
 *region*: the box with a margin.  Unlike Mask R-CNN the decoder also sees the picture inside the
@@ -14,12 +14,10 @@ from torch.nn import functional
 
 from training.layers import Residual, conv_norm, double
 from training.recipe import ModelConfig
-
-_LEAST_DEVIATION = 2.0
-"""Grey levels added to a box's deviation, so that the noise of an even surface stays small."""
+from training.region_view import RegionView
 
 
-class MaskDecoder(nn.Module):
+class MaskDecoder(RegionView):
     """Boxes to masks, each in its region.
 
     Inputs, all float32:
@@ -38,8 +36,7 @@ class MaskDecoder(nn.Module):
     """
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.input_size, self.grid = config.input_size, config.region_size // 4
+        super().__init__(config)
         s, (a, b, c) = config.stem, config.widths
         self.contrast, self.others = config.contrast, config.others
         self.stem = conv_norm(4 + 3 * config.contrast + 2 * config.others, s, 2)
@@ -77,12 +74,8 @@ class MaskDecoder(nn.Module):
             picture.append(crops[:, 4:])
         x0 = self.stem(torch.cat(picture, 1))
         x0 = self.fine(torch.cat([x0, self.place(regions, boxes, 2 * self.grid)], 1))
-        x1 = self.down1(x0)
-        n = regions.shape[0]
-        seen = self.sample(embedding, regions, image_of_region)
-        context_map = context[:, :, None, None].expand(n, 2, self.grid, self.grid)
-        where = self.place(regions, boxes, self.grid)
-        x1 = self.level1(self.merge(torch.cat([x1, seen, where, context_map], 1)))
+        told = self.told(embedding, regions, boxes, context, image_of_region)
+        x1 = self.level1(self.merge(torch.cat([self.down1(x0), told], 1)))
         x2 = self.level2(self.down2(x1))
         x3 = self.level3(self.down3(x2))
         x2 = self.join2(x2 + double(self.up3(x3)))
@@ -92,42 +85,3 @@ class MaskDecoder(nn.Module):
         if self.iou_head is None:
             return logits
         return logits, self.iou_head(x3.mean((2, 3)))[:, 0].sigmoid()
-
-    def place(self, regions: Tensor, boxes: Tensor, side: int) -> Tensor:
-        """Where each cell lies in the box: u, v, u*u, v*v with the box's edges at -1 and 1; (N, 4,
-        side, side)."""
-        cells = (torch.arange(side, dtype=regions.dtype, device=regions.device) + 0.5) / side
-        low, extent = regions[:, :2, None], (regions[:, 2:] - regions[:, :2])[:, :, None]
-        centre = ((boxes[:, :2] + boxes[:, 2:]) / 2)[:, :, None]
-        half = ((boxes[:, 2:] - boxes[:, :2]) / 2)[:, :, None]
-        uv = ((low + extent * cells - centre) / half).clamp(-3, 3)  # (N, 2, side)
-        u = uv[:, 0, None, :].expand(-1, side, side)
-        v = uv[:, 1, :, None].expand(-1, side, side)
-        return torch.stack([u, v, u * u, v * v], 1)
-
-    def standardised(self, crops: Tensor, regions: Tensor, boxes: Tensor) -> Tensor:
-        """Crops (N, 3, R, R) with mean 0 and deviation 1 a channel over the pixels inside the box,
-        which unlike its margin is never outside the picture; -4..4."""
-        place = self.place(regions, boxes, crops.shape[-1])[:, :2]
-        inside = (place.abs().amax(1, keepdim=True) <= 1).to(crops.dtype)
-        count = inside.sum((2, 3), keepdim=True).clamp(min=1)
-        apart = crops - (crops * inside).sum((2, 3), keepdim=True) / count
-        variance = (apart.square() * inside).sum((2, 3), keepdim=True) / count
-        return (apart / (variance.sqrt() + _LEAST_DEVIATION)).clamp(-4, 4)
-
-    def sample(self, embedding: Tensor, regions: Tensor, image_of_region: Tensor | None) -> Tensor:
-        """The embedding on each region's grid, bilinear: (N, C, R/4, R/4)."""
-        cells = (
-            torch.arange(self.grid, dtype=regions.dtype, device=regions.device) + 0.5
-        ) / self.grid
-        low, extent = regions[:, :2, None], (regions[:, 2:] - regions[:, :2])[:, :, None]
-        xy = (low + extent * cells) * (2 / self.input_size) - 1  # (N, 2, grid)
-        g = self.grid
-        grid = torch.stack(
-            [xy[:, 0, None, :].expand(-1, g, g), xy[:, 1, :, None].expand(-1, g, g)], -1
-        )
-        if image_of_region is not None:
-            return functional.grid_sample(embedding[image_of_region], grid, align_corners=False)
-        rows = grid.reshape(1, -1, g, 2)  # every region of the one image below the last
-        seen = functional.grid_sample(embedding, rows, align_corners=False)  # (1, C, N * g, g)
-        return seen.reshape(embedding.shape[1], -1, g, g).transpose(0, 1)

@@ -11,24 +11,23 @@ from torch.nn import functional
 from training.efficientnet import TAPS, LiteBackbone
 from training.errors import ConfigError
 from training.layers import Residual, conv_norm, double
-from training.mask_decoder import MaskDecoder
 from training.recipe import ModelConfig
+from training.region_view import RegionView
 
 _WIDTHS = (32, 64, 96, 128)
 """Channels on the way back up, at strides 2, 4, 8 and 16."""
 
 
-class PretrainedDecoder(MaskDecoder):
+class PretrainedDecoder(RegionView):
     """Boxes to masks, each in its region, by a pretrained backbone."""
 
     def __init__(self, config: ModelConfig) -> None:
-        nn.Module.__init__(self)
+        super().__init__(config)
         if config.region_size % 32 or config.others or config.iou_head:
             raise ConfigError(
                 f"model.decoder: expected a region_size of a multiple of 32 without others and "
                 f"iou_head, found {config.region_size}, {config.others} and {config.iou_head}"
             )
-        self.input_size, self.grid = config.input_size, config.region_size // 4
         self.backbone = LiteBackbone(extra=8)
         taps = list(TAPS.values())
         told = config.embedding_channels + 6
@@ -65,15 +64,7 @@ class PretrainedDecoder(MaskDecoder):
         seen_as = self.standardised(crops[:, :3], regions, boxes)
         where = self.place(regions, boxes, 4 * self.grid)
         shown = torch.cat([picture, crops[:, 3:4], seen_as, where], 1)
-        n, grid = regions.shape[0], self.grid
-        told = torch.cat(
-            [
-                self.sample(embedding, regions, image_of_region),
-                self.place(regions, boxes, grid),
-                context[:, :, None, None].expand(n, 2, grid, grid),
-            ],
-            1,
-        )
+        told = self.told(embedding, regions, boxes, context, image_of_region)
         taps = self.backbone(shown, self.tell(told))
         more = [self.stem(shown), told, None, None]
         x = self.top(taps[4])
