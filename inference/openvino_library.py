@@ -48,6 +48,7 @@ _FUNCTIONS: Mapping[str, tuple[Any, ...]] = {
     "ov_port_get_any_name": (c_void_p, c_void_p),
     "ov_compiled_model_create_infer_request": (c_void_p, c_void_p),
     "ov_infer_request_set_tensor": (c_void_p, c_char_p, c_void_p),
+    "ov_infer_request_set_output_tensor_by_index": (c_void_p, c_size_t, c_void_p),
     "ov_infer_request_infer": (c_void_p,),
     "ov_infer_request_get_output_tensor_by_index": (c_void_p, c_size_t, c_void_p),
     "ov_tensor_create_from_host_ptr": (c_int, _Shape, c_void_p, c_void_p),
@@ -99,10 +100,14 @@ class LibraryGraph:
         self._names = _input_names(library, compiled)
         count = c_size_t()
         _check(library.ov_compiled_model_outputs_size(compiled, byref(count)))
-        self._outputs = count.value
+        first = self._requests.idle[0]
+        self._shapes = [self._output(first, i)[0] for i in range(count.value)]
 
     def run(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
-        """Run once; the outputs are copied out of the engine's buffers."""
+        """Run once; outputs whose shape is known beforehand are written where the caller has them,
+        others are copied out of the engine's buffers."""
+        import numpy as np  # imported by whoever made the inputs
+
         from inference.engine import wanted_inputs  # here: this module is imported before that one
 
         library, held = self._library, []
@@ -110,19 +115,35 @@ class LibraryGraph:
         try:
             for name, given in zip(self._names, wanted_inputs(self._names, inputs), strict=True):
                 array = given.astype("float32", order="C", copy=False)
-                tensor = _tensor(library, array)
-                held.append((tensor, array))
-                _check(library.ov_infer_request_set_tensor(request, name.encode(), tensor))
+                held.append((_tensor(library, array), array))
+                _check(library.ov_infer_request_set_tensor(request, name.encode(), held[-1][0]))
+            written = {}
+            for i, shape in enumerate(self._shapes):
+                if 0 not in shape:
+                    written[i] = np.empty(shape, dtype=np.float32)
+                    held.append((_tensor(library, written[i]), written[i]))
+                    put = library.ov_infer_request_set_output_tensor_by_index
+                    _check(put(request, i, held[-1][0]))
             _check(library.ov_infer_request_infer(request))
-            return tuple(self._output(request, i) for i in range(self._outputs))
+            return tuple(
+                written[i] if i in written else self._copied(request, i)
+                for i in range(len(self._shapes))
+            )
         finally:
             for tensor, _ in held:
                 library.ov_tensor_free(tensor)
             self._requests.give(request)
 
-    def _output(self, request: c_void_p, index: int) -> Array:
-        import numpy as np  # imported by whoever made the inputs
+    def _copied(self, request: c_void_p, index: int) -> Array:
+        import numpy as np
 
+        shape, address = self._output(request, index)
+        values = (ctypes.c_float * prod(shape)).from_address(address)
+        return np.array(values, dtype=np.float32).reshape(shape)
+
+    def _output(self, request: c_void_p, index: int) -> tuple[list[int], int]:
+        """Shape and address of an output of a request; before the first run an axis whose length
+        depends on the inputs is 0."""
         library = self._library
         tensor = _made(library.ov_infer_request_get_output_tensor_by_index, request, index)
         kind, shape, data = c_int(), _Shape(), c_void_p()
@@ -130,11 +151,9 @@ class LibraryGraph:
             _check(library.ov_tensor_get_element_type(tensor, byref(kind)))
             _check(library.ov_tensor_get_shape(tensor, byref(shape)))
             _check(library.ov_tensor_data(tensor, byref(data)))
-            if kind.value != _F32 or data.value is None:
+            if kind.value != _F32:
                 raise EngineError(f"openvino: expected float32 from a graph, found {kind.value}")
-            extents = [shape.dims[i] for i in range(shape.rank)]
-            values = (ctypes.c_float * prod(extents)).from_address(data.value)
-            return np.array(values, dtype=np.float32).reshape(extents)
+            return [shape.dims[i] for i in range(shape.rank)], data.value or 0
         finally:
             library.ov_shape_free(byref(shape))
             library.ov_tensor_free(tensor)
