@@ -28,9 +28,10 @@ _ACCELERATED_BYTES = 32 << 20
 """Graphs from this size on are worth the import of isal."""
 
 
-def slice_streams(threads: int) -> int:
-    """How many slices of a volume are encoded at a time, each by its share of the threads, which do
-    not have to wait for each other after every layer then; ``threads`` as below."""
+def parallel_runs(threads: int) -> int:
+    """How many runs of a graph go on at a time where many are to be made, of slices or of boxes,
+    each by its share of the threads, which do not have to wait for each other after every layer
+    then; ``threads`` as below."""
     return min(2, threads or available_threads())
 
 

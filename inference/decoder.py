@@ -70,7 +70,7 @@ class Decoder(Protocol):
         opened; not needed."""
 
     def answer(
-        self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]
+        self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt], at_once: int = 1
     ) -> Iterator[Mask]:
         """One mask a prompt, in picture pixels, each drawn when it is asked for.
 
@@ -78,6 +78,7 @@ class Decoder(Protocol):
             graph: the compiled decoder, for ``boxes_at_once`` boxes.
             prompts: any number, asked about in :func:`batches`; the last is repeated to fill the
                 last one.
+            at_once: runs of the graph that may go on at a time.
         """
 
 

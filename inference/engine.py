@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-from inference.blob import slice_streams
+from inference.blob import parallel_runs
 from inference.bundle import Bundle
 from inference.errors import EngineError
 
@@ -37,9 +37,9 @@ class EngineSettings:
     """Runs of one graph that may go on at a time; OpenVINO only."""
 
     @property
-    def slice_streams(self) -> int:
-        """How many slices of a volume are encoded at a time."""
-        return slice_streams(self.threads) if self.engine == "openvino" else 1
+    def parallel_runs(self) -> int:
+        """How many slices of a volume are encoded, many boxes of a picture decoded, at a time."""
+        return parallel_runs(self.threads) if self.engine == "openvino" else 1
 
 
 class Graph(Protocol):

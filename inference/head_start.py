@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from inference.blob import blob_path, cache_key, compiler_settings, open_blob, slice_streams
+from inference.blob import blob_path, cache_key, compiler_settings, open_blob, parallel_runs
 from inference.openvino_library import LibraryGraph, library_version, open_device
 from inference.precision import resolve_precision
 
@@ -124,7 +124,7 @@ class HeadStart:
         version, keys = library_version(), {}
         for graph, batch in wanted.items():
             is_slices = dims == "3D" and graph == pair[1]["encoder"]
-            streams = slice_streams(self._threads) if is_slices else 1
+            streams = parallel_runs(self._threads) if is_slices else 1
             key = cache_key(content["files"][graph], precision, batch, version)
             path = blob_path(self._cache, graph, key)
             self._settings[path] = compiler_settings(precision, self._threads, streams)

@@ -25,7 +25,7 @@ class GraphLoader:
         Where ``dims`` does not say ``2D`` or ``3D``, those that pictures and volumes both need;
         were it wrong, the right ones are loaded when they are needed.
         """
-        streams = self._settings.slice_streams if dims == "3D" else 1
+        streams = self._settings.parallel_runs if dims == "3D" else 1
         picture, volume = (
             self._bundle.models[self._bundle.model_for(modality, in_volume)].graphs(
                 in_volume, streams

@@ -102,7 +102,7 @@ class Model:
         """How many slices of a volume are encoded at a time."""
         plain = GraphKey(self.spec.encoder)
         is_there = plain in self._compiled or (self._loader is not None and plain in self._loader)
-        return 1 if is_there else self._settings.slice_streams
+        return 1 if is_there else self._settings.parallel_runs
 
     def compile(self) -> None:
         """Compile every graph that boxes need now."""
@@ -133,7 +133,8 @@ class Model:
             return (GraphKey(self.spec.decoder, self.spec.boxes_at_once),)
         rule = self.spec.many_boxes
         assert rule is not None
-        return (GraphKey(rule.prepare), GraphKey(rule.decoder, AS_OPEN))
+        streams = self._settings.parallel_runs
+        return (GraphKey(rule.prepare), GraphKey(rule.decoder, AS_OPEN, streams))
 
     def embed(self, picture: NDArray[np.uint8], needed_next: Sequence[GraphKey] = ()) -> Embedding:
         """Encode a picture (H, W) or (H, W, 3); ``needed_next``: graphs that are loaded meanwhile,
@@ -173,8 +174,10 @@ class Model:
 
     def answers(self, embedding: Embedding, prompts: Sequence[Prompt]) -> Iterator[Mask]:
         """The same one by one, so that not all masks of a large picture are kept."""
-        graph = self.for_many[1] if embedding.for_many else self.decoder
-        return self._asker.answer(graph, embedding, prompts)
+        if embedding.for_many:
+            at_once = self._settings.parallel_runs
+            return self._asker.answer(self.for_many[1], embedding, prompts, at_once)
+        return self._asker.answer(self.decoder, embedding, prompts)
 
 
 def _named(found: Sequence[Array], names: Sequence[str], graph: str) -> dict[str, Array]:

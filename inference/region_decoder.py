@@ -28,9 +28,9 @@ class RegionDecoder:
         """See :class:`inference.decoder.Decoder`; there is nothing of the kind."""
 
     def answer(
-        self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]
+        self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt], at_once: int = 1
     ) -> Iterator[Mask]:
-        """See :class:`inference.decoder.Decoder`."""
+        """See :class:`inference.decoder.Decoder`; one run at a time."""
         if not prompts:
             return
         frame, covers = embedding.frame, self._covers(embedding, prompts)

@@ -15,6 +15,7 @@ from inference.bands import Bands
 from inference.bundle import ModelSpec
 from inference.decoder import Embedding, Prompt, batches
 from inference.engine import Array, Graph
+from inference.in_turn import in_turn
 from inference.postprocess import Mask, cut_mask
 from inference.preprocess import Frame
 from inference.profile import span
@@ -33,7 +34,7 @@ class SamDecoder:
         _axes(GRID, GRID, frame, self.rule)
 
     def answer(
-        self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt]
+        self, graph: Graph, embedding: Embedding, prompts: Sequence[Prompt], at_once: int = 1
     ) -> Iterator[Mask]:
         """See :class:`inference.decoder.Decoder`."""
         many = self.spec.many_boxes if embedding.for_many else None
@@ -42,12 +43,15 @@ class SamDecoder:
             size = many.boxes_at_once
             filled = Filled.of(embedding.tensors["embedding"].shape[1], embedding.frame, self.rule)
             given["places"] = filled.places
-        for part in batches(len(prompts), size):
-            asked = prompts[part]
+
+        def run(asked: Sequence[Prompt]) -> Array:
             with span("decode"):
                 inputs = given | self._asked(embedding, asked, size)
                 with span("decoder graph"):
-                    found = graph.run(inputs)[0]
+                    return graph.run(inputs)[0]
+
+        parts = [prompts[part] for part in batches(len(prompts), size)]
+        for asked, found in zip(parts, in_turn(run, parts, at_once), strict=True):
             for prompt, logits in zip(asked, found, strict=False):  # the last may be a filler's
                 with span("draw"):
                     mask = self._mask(logits, embedding.frame, prompt, filled)

@@ -11,7 +11,7 @@ import pytest
 
 import inference
 from inference import head_start
-from inference.blob import compiler_settings, slice_streams
+from inference.blob import compiler_settings, parallel_runs
 from inference.engine import EngineSettings, compile_graph
 from inference.head_start import HeadStart, begin
 from inference.openvino_library import LibraryGraph
@@ -90,7 +90,7 @@ def test_where_the_number_of_boxes_says_which_decoder_none_is_opened_for_picture
     model = inference.load(folder, cache_dir=cache).model()
     _ = model.encoder, model.decoder
     started = HeadStart(str(case.parent), str(folder), str(cache))
-    streams = {"encoder": slice_streams(0) if name.startswith("3D") else 1, "decoder": 1}
+    streams = {"encoder": parallel_runs(0) if name.startswith("3D") else 1, "decoder": 1}
     taken = {
         graph
         for graph, count in streams.items()
