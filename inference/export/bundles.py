@@ -11,7 +11,8 @@ from inference.export.errors import ExportError
 from inference.export.folders import model_entry, new_folder, write_json
 from inference.export.graphs import check_graph, write_graph
 from inference.export.matching import Shapes, load_strictly, shapes_of
-from inference.export.networks.sam_parts import BOXES_AT_ONCE, LEAST_BOXES, SIGHT, SamModel
+from inference.export.networks.many_boxes import Prepared
+from inference.export.networks.sam_parts import BOXES_AT_ONCE, LEAST_BOXES, SamModel
 
 CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")
 """How files of a folder of experts may end."""
@@ -111,7 +112,7 @@ def _export_model(
         many_boxes = {
             "prepare": _file(expert, "prepare"),
             "decoder": _file(expert, "many"),
-            "names": list(SIGHT),
+            "names": list(Prepared._fields),
             "boxes_at_once": BOXES_AT_ONCE,
             "least": LEAST_BOXES,
         }

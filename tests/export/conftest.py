@@ -9,6 +9,7 @@ TORCH_TESTS = [
     "test_architectures.py",
     "test_bundles.py",
     "test_checkpoints.py",
+    "test_many_boxes.py",
     "test_token_side.py",
 ]
 collect_ignore = TORCH_TESTS if ABSENT else []

@@ -4,33 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from inference.export.networks.sam_parts import (
-    SamDecoderGraph,
-    SamManyGraph,
-    SamModel,
-    SamPrepareGraph,
-)
+from inference.export.networks.sam_parts import SamDecoderGraph
 from inference.export.networks.token_side import ImageToTokens, LastLook, TokensToImage
+from tests.export.sam_models import differ, make_model, random
 
 
 @pytest.fixture(scope="module")
 def model():
-    """Without an encoder; nothing is 0 or 1 as norms and biases are at first."""
-    torch.manual_seed(3)
-    model = SamModel(nn.Identity(), 256).eval()
-    for value in model.parameters():
-        value.data.add_(torch.randn(value.shape) * 0.1)
-        value.requires_grad_(False)
-    return model
-
-
-def random(*shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
-
-
-def differ(found, expected):
-    """Largest difference relative to the largest value."""
-    return float((found - expected).abs().max() / expected.abs().max())
+    return make_model()
 
 
 def test_tokens_see_positions_as_the_published_attention_does(model):
@@ -72,17 +53,3 @@ def test_the_whole_graph_answers_as_the_modules_do(model, box):
     expected, _ = decoder(embedding, prompts.get_dense_pe(), sparse, dense, False)
     found = SamDecoderGraph(model)(embedding.permute(0, 2, 3, 1), boxes + 0.5)
     assert differ(found, expected[:, 0]) < 1e-5
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_several_boxes_are_answered_as_one_at_a_time_where_it_is_asked_for(model, count):
-    embedding = random(1, 256, 64, 64).permute(0, 2, 3, 1)
-    boxes = torch.tensor([(30.0, 41, 170, 122), (0.0, 0, 255, 255), (99.0, 9, 140, 250)])[:count]
-    single = SamDecoderGraph(model)
-    expected = torch.cat([single(embedding, box[None]) for box in boxes])
-    patches = expected.reshape(count, 64, 4, 64, 4).transpose(2, 3).reshape(count, 4096, 4, 4)
-    places = torch.tensor([0.0, 5, 64, 4095, 700])
-    sight = SamPrepareGraph(model)(embedding)
-    found = SamManyGraph(model)(embedding, boxes, places, *sight)
-    assert found.shape == (count, 5, 4, 4)
-    assert differ(found, patches[:, places.long()]) < 1e-5

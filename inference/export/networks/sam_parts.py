@@ -13,15 +13,12 @@ from kornia.models.sam.architecture.prompt_encoder import PromptEncoder
 from kornia.models.sam.architecture.transformer import TwoWayTransformer
 from torch import nn
 
-from inference.export.networks.first_sight import FirstSight, Sight
+from inference.export.networks.many_boxes import BoxSide, PictureSide, Prepared
 from inference.export.networks.token_side import TokenSideTransformer, Upscaling
 
 CHANNELS = 256
 GRID = 64
 """Side of the embedding."""
-
-SIGHT = ("keys", "values", "queries")
-"""What the first layer of the decoder of many boxes takes besides the embedding."""
 
 BOXES_AT_ONCE = 2
 """Of that decoder.  Half of what a box costs besides products with positions is saved; with four
@@ -83,7 +80,9 @@ class SamModel(nn.Module):
             "decoder": TracedGraph(
                 SamDecoderGraph(self), {"embedding": embedding, "boxes": box}, ("logits",)
             ),
-            "prepare": TracedGraph(SamPrepareGraph(self), {"embedding": embedding}, SIGHT),
+            "prepare": TracedGraph(
+                SamPrepareGraph(self), {"embedding": embedding}, Prepared._fields
+            ),
             "many": self._many_graph(embedding, box),
         }
         if scribbles:
@@ -95,12 +94,12 @@ class SamModel(nn.Module):
 
     def _many_graph(self, embedding: torch.Tensor, box: torch.Tensor) -> TracedGraph:
         with torch.no_grad():
-            sight = dict(zip(SIGHT, SamPrepareGraph(self)(embedding), strict=True))
+            prepared = SamPrepareGraph(self)(embedding)
         boxes = torch.cat([box * (1 - 0.1 * i) for i in range(BOXES_AT_ONCE)])
         places = torch.arange(GRID * GRID * 3 // 4, dtype=torch.float32)
         return TracedGraph(
             SamManyGraph(self),
-            {"embedding": embedding, "boxes": boxes, "places": places, **sight},
+            {"boxes": boxes, "places": places, **prepared._asdict()},
             ("logits",),
             {"places": {0: "places"}, "logits": {1: "places"}},
         )
@@ -183,20 +182,19 @@ def as_rows(picture: torch.Tensor) -> torch.Tensor:
     return picture.reshape(-1, picture.shape[-1])
 
 
-class SamPrepareGraph(nn.Module):
-    """What every box of a picture would make anew of its embedding (1, 64, 64, 256): :data:`SIGHT`,
-    each (8, 16, 4096)."""
+class SamPrepareGraph(_MaskGraph):
+    """What every box of a picture would make anew of its embedding (1, 64, 64, 256)."""
 
     def __init__(self, model: SamModel) -> None:
-        super().__init__()
+        super().__init__(model)
         transformer: Any = model.mask_decoder.transformer
-        self.sight = FirstSight(transformer)
-        self.position, self.no_mask = grid_position(model), no_mask(model)
+        self.side = PictureSide(transformer, grid_position(model), self.upscale)
+        self.no_mask = no_mask(model)
 
-    def forward(self, embedding: torch.Tensor) -> Sight:
-        """:data:`SIGHT`."""
-        sight: Sight = self.sight(as_rows(embedding) + self.no_mask, self.position)
-        return sight
+    def forward(self, embedding: torch.Tensor) -> Prepared:
+        """Arrays by name."""
+        prepared: Prepared = self.side(as_rows(embedding) + self.no_mask)
+        return prepared
 
 
 class _BoxGraph(_MaskGraph):
@@ -228,27 +226,23 @@ class SamDecoderGraph(_BoxGraph):
 
 class SamManyGraph(_BoxGraph):
     """The same for pictures with many boxes, :data:`BOXES_AT_ONCE` in a run: what does not depend
-    on the box is taken ready made, :data:`SIGHT` of :class:`SamPrepareGraph`, and only what the
-    picture fills is up-scaled."""
+    on the box is taken ready made from :class:`SamPrepareGraph`, and only what the picture fills is
+    up-scaled."""
+
+    def __init__(self, model: SamModel) -> None:
+        super().__init__(model)
+        transformer: Any = model.mask_decoder.transformer
+        self.box_side = BoxSide(transformer, MASK_TOKEN, grid_position(model), self.upscale)
 
     def forward(
-        self,
-        embedding: torch.Tensor,
-        boxes: torch.Tensor,
-        places: torch.Tensor,
-        keys: torch.Tensor,
-        values: torch.Tensor,
-        queries: torch.Tensor,
+        self, boxes: torch.Tensor, places: torch.Tensor, *prepared: torch.Tensor
     ) -> torch.Tensor:
         """Logits (B, M, 4, 4) of boxes (B, 4): the pixels, by row and column, of the positions
         (M,) of the embedding that are wanted, whole numbers from 0 row by row."""
         own = self.tokens.expand(len(boxes), *self.tokens.shape)
         tokens = torch.cat([own, self.prompt(boxes.reshape(-1, 2, 2))], dim=1)
-        source = as_rows(embedding) + self.no_mask
-        sight = (keys, values, queries)
-        answered, pixels = self.transformer(source, tokens, sight)
-        wanted = pixels[:, places.to(torch.int64)]
-        logits: torch.Tensor = self.upscale.patches(wanted, self.weigh(answered))
+        answered, begun = self.box_side(tokens, places, Prepared(*prepared))
+        logits: torch.Tensor = self.upscale.patches(begun, self.weigh(answered))
         return logits
 
 

@@ -18,8 +18,6 @@ import torch
 from kornia.models.sam.architecture.transformer import Attention, TwoWayTransformer
 from torch import nn
 
-from inference.export.networks.first_sight import Sight, SightToTokens, TokensToSight, mean
-
 
 class _Heads(nn.Module):
     """What both directions share: rows for every head, and back."""
@@ -127,12 +125,6 @@ class TokenSideTransformer(nn.Module):
         super().__init__()
         self.layers, self.token, self.position = published.layers, token, position
         layers: list[Any] = list(published.layers)
-        self.from_sight = nn.ModuleList(
-            [
-                TokensToSight(layers[0].cross_attn_token_to_image),
-                SightToTokens(layers[0].cross_attn_image_to_token),
-            ]
-        )
         self.to_image = nn.ModuleList(
             TokensToImage(layer.cross_attn_token_to_image) for layer in layers
         )
@@ -144,22 +136,17 @@ class TokenSideTransformer(nn.Module):
         self.answer_norm = published.norm_final_attn
 
     def forward(
-        self, source: torch.Tensor, prompt: torch.Tensor, sight: Sight | None = None
+        self, source: torch.Tensor, prompt: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token (1, C) and positions (P, C) of source (P, C) and tokens (N, C); ``sight``: what
-        :class:`FirstSight` gives of the source, where it is known."""
+        """Token (1, C) and positions (P, C) of source (P, C) and tokens (N, C)."""
         tokens, pixels = prompt, source
         layers: list[Any] = list(self.layers)
         for layer, to_image, to_tokens in zip(layers, self.to_image, self.to_tokens, strict=True):
-            tokens = _self_attention(layer, tokens, prompt)
-            if sight is not None and layer is layers[0]:
-                (to_image, to_tokens), (keys, values, queries) = self.from_sight, sight
-            else:
-                keys = queries = pixels + self.position
-                values = pixels
-            tokens = layer.norm2(tokens + to_image(tokens + prompt, keys, values))
+            tokens = self_attention(layer, tokens, prompt)
+            keys = pixels + self.position
+            tokens = layer.norm2(tokens + to_image(tokens + prompt, keys, pixels))
             tokens = layer.norm3(tokens + layer.mlp(tokens))
-            pixels = pixels + to_tokens(queries, tokens + prompt, tokens)
+            pixels = pixels + to_tokens(keys, tokens + prompt, tokens)
             if layer is not layers[-1]:
                 pixels = layer.norm4(pixels)
         normed = nn.functional.layer_norm(pixels, pixels.shape[-1:], eps=self.last_norm.eps)
@@ -168,7 +155,7 @@ class TokenSideTransformer(nn.Module):
         return self.answer_norm(one + seen), normed
 
 
-def _self_attention(layer: Any, tokens: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
+def self_attention(layer: Any, tokens: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
     """Tokens among themselves, as published."""
     asked = tokens if layer.skip_first_layer_pe else tokens + prompt
     if tokens.ndim == 2:  # the module wants an axis of boxes
@@ -177,6 +164,16 @@ def _self_attention(layer: Any, tokens: torch.Tensor, prompt: torch.Tensor) -> t
         seen = layer.self_attn(q=asked, k=asked, v=tokens)
     normed: torch.Tensor = layer.norm1(seen if layer.skip_first_layer_pe else tokens + seen)
     return normed
+
+
+def mean(scores: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """(K, C): means of values (P, C) by the softmax of scores (K, P) over positions.
+
+    Divided at the end, which is little, and not written as a softmax: OpenVINO would run it and
+    both products as one step, more slowly.
+    """
+    share = torch.exp(scores - scores.amax(-1, keepdim=True))
+    return (share @ values) / share.sum(-1, keepdim=True)
 
 
 class Upscaling(nn.Module):
@@ -200,20 +197,24 @@ class Upscaling(nn.Module):
 
     def forward(self, pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(1, 4 * grid, 4 * grid) of all positions (P, C) and the mask's weights (1, C / 8)."""
-        steps = self._numbers(pixels, mask).reshape(self.grid, self.grid, 2, 2, 2, 2)
+        steps = self._numbers(pixels @ self.weights[0] + self.biases[0], mask)
+        steps = steps.reshape(self.grid, self.grid, 2, 2, 2, 2)
         return steps.permute(0, 2, 4, 1, 3, 5).reshape(1, 4 * self.grid, 4 * self.grid)
 
-    def patches(self, pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(B, M, 4, 4), by row and column: what becomes of any positions (B, M, C), with each
-        mask's weights (B, 1, C / 8)."""
-        steps = self._numbers(pixels, mask).reshape(len(mask), -1, 2, 2, 2, 2)
+    def patches(self, begun: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(B, M, 4, 4), by row and column: what becomes of positions that have gone through the
+        first product (B, M, C), with each mask's weights (B, 1, C / 8)."""
+        steps = self._numbers(begun, mask).reshape(len(mask), -1, 2, 2, 2, 2)
         return steps.permute(0, 1, 2, 4, 3, 5).reshape(len(mask), -1, 4, 4)
 
-    def _numbers(self, pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def _numbers(self, begun: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(..., P * 16, 1): by position, row and column of the first step, those of the second."""
-        half = (pixels @ self.weights[0] + self.biases[0]).reshape(-1, len(self.norm_weight))
         half = nn.functional.layer_norm(
-            half, self.norm_weight.shape, self.norm_weight, self.norm_bias, self.norm.eps
+            begun.reshape(-1, len(self.norm_weight)),
+            self.norm_weight.shape,
+            self.norm_weight,
+            self.norm_bias,
+            self.norm.eps,
         )
         full = self.act(self.act(half) @ self.weights[1] + self.biases[1])
         return full.reshape(*mask.shape[:-2], -1, mask.shape[-1]) @ mask.transpose(-1, -2)
