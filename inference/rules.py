@@ -36,9 +36,9 @@ class ManyBoxesRule:
     prepare: str
     """The graph: what the encoder gives to ``names``."""
     decoder: str
-    """The graph: as the model's decoder, but it takes ``names`` and ``places`` (M,) besides: which
-    positions of the embedding, row by row, are wanted; its logits are (N, M, 4, 4), the pixels of
-    these by row and column."""
+    """The graph: as the model's decoder, but it takes ``names`` and ``places`` (M,) besides, the
+    embedding only if it wants to; ``places``: which positions of it, row by row, are asked for; its
+    logits are (N, M, 4, 4), the pixels of these by row and column."""
     names: tuple[str, ...]
     """What the decoder calls the outputs of ``prepare``, in their order."""
     boxes_at_once: int

@@ -7,8 +7,8 @@ t + bq and k = Wk x + bk, a head's q . k is (Wk^T q) . x plus q . bk, which a so
 does not see; values and outputs likewise.
 
 Shapes: N tokens, P positions, 8 heads, C = 256 channels, K = N * 8 rows with the head as the faster
-index.  Axes before these, of several boxes, are kept: what belongs to
-the picture alone has none.  kornia's modules hold the weights.
+index.  Axes before these are kept.  kornia's modules hold the weights.  Pictures with many boxes
+have :mod:`inference.export.networks.many_boxes`.
 """
 
 import math
