@@ -8,7 +8,8 @@ from torch import nn
 
 from inference.export.networks.efficientvit_sam import NORM_EPS, EfficientVitSamEncoder
 from inference.export.networks.repvit import RepMedSamEncoder
-from inference.export.networks.sam_parts import SamModel, set_norm_eps
+from inference.export.networks.sam_model import SamModel
+from inference.export.networks.sam_parts import set_norm_eps
 from inference.export.networks.swin_sam import SwinSamModel
 from inference.export.networks.tiny_vit import lite_medsam_encoder, mobile_sam_encoder
 from inference.export.systems import SYSTEMS, System

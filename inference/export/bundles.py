@@ -12,7 +12,7 @@ from inference.export.folders import model_entry, new_folder, write_json
 from inference.export.graphs import check_graph, write_graph
 from inference.export.matching import Shapes, load_strictly, shapes_of
 from inference.export.networks.many_boxes import Prepared
-from inference.export.networks.sam_parts import BOXES_AT_ONCE, LEAST_BOXES, SamModel
+from inference.export.networks.sam_model import BOXES_AT_ONCE, LEAST_BOXES, SamModel
 
 CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")
 """How files of a folder of experts may end."""

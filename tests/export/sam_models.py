@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from inference.export.networks.sam_parts import SamDecoderGraph, SamModel
+from inference.export.networks.sam_model import SamDecoderGraph, SamModel
 
 
 def make_model():

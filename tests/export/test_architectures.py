@@ -9,7 +9,7 @@ from inference.bundle import ModelSpec, _fill, _with_fidelity
 from inference.export.architectures import ARCHITECTURES
 from inference.export.matching import compare, recommend, shapes_of
 from inference.export.networks.efficientvit_sam import EfficientVitSamEncoder
-from inference.export.networks.sam_parts import SamDecoderGraph
+from inference.export.networks.sam_model import SamDecoderGraph
 from inference.export.networks.swin import WindowAttention
 from inference.export.networks.swin_sam import SwinDecoderGraph, SwinEncoderGraph
 

@@ -13,7 +13,8 @@ from inference.case import make_scribble_case
 from inference.export import bundles
 from inference.export.__main__ import main
 from inference.export.architectures import ARCHITECTURES
-from inference.export.networks.sam_parts import SamModel, SamScribbleGraph, TracedGraph
+from inference.export.networks.sam_model import SamModel, SamScribbleGraph
+from inference.export.networks.sam_parts import TracedGraph
 from inference.scribble_rule import ScribbleRule
 
 

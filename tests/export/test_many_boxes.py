@@ -6,7 +6,7 @@ That one is compared with kornia's modules in test_token_side.py.
 import pytest
 import torch
 
-from inference.export.networks.sam_parts import SamManyGraph, SamPrepareGraph
+from inference.export.networks.sam_model import SamManyGraph, SamPrepareGraph
 from tests.export.sam_models import differ, make_model, patches_one_by_one, random
 
 BOXES = torch.tensor([(30.0, 41, 170, 122), (0.0, 0, 255, 255), (99.0, 9, 140, 250)])

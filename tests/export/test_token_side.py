@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from inference.export.networks.sam_parts import SamDecoderGraph
+from inference.export.networks.sam_model import SamDecoderGraph
 from inference.export.networks.token_side import ImageToTokens, LastLook, TokensToImage
 from tests.export.sam_models import differ, make_model, random
 

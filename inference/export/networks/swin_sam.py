@@ -10,10 +10,10 @@ from kornia.models.common import LayerNorm2d
 from kornia.models.sam.architecture.mask_decoder import MaskDecoder
 from torch import nn
 
+from inference.export.networks.sam_model import SamModel
 from inference.export.networks.sam_parts import (
     CHANNELS,
     GRID,
-    SamModel,
     TracedGraph,
     decoder_tokens,
     encode_points,
