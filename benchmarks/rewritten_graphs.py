@@ -45,7 +45,8 @@ SIZES = (
 )
 
 OPEN = (
-    "import mmap, sys, time; from inference.openvino_library import import_graph, open_device\n"
+    "import mmap, sys, time; from inference.library_graph import import_graph\n"
+    "from inference.openvino_library import open_device\n"
     "settings = dict(word.split('=') for word in sys.argv[2:]); open_device(settings)\n"
     "file = open(sys.argv[1], 'r+b')\n"
     "content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)\n"

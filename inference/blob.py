@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Mapping
 
 from inference.errors import EngineError
-from inference.openvino_library import LibraryGraph, import_graph
+from inference.library_graph import LibraryGraph, import_graph
 from inference.processor import available_threads, processor
 
 _MAGIC = b"medsam-laptop compiled graph 6\n"

@@ -17,7 +17,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from inference.blob import blob_path, cache_key, compiler_settings, open_blob, parallel_runs
-from inference.openvino_library import LibraryGraph, library_version, open_device
+from inference.library_graph import LibraryGraph
+from inference.openvino_library import library_version, open_device
 from inference.precision import resolve_precision
 
 TYPE_CHECKING = False  # as typing's

@@ -18,8 +18,9 @@ from inference.blob import blob_path, cache_key, compiler_settings, header, open
 from inference.engine import AS_OPEN, Array, EngineSettings, wanted_inputs
 from inference.errors import EngineError
 from inference.head_start import take
+from inference.library_graph import LibraryGraph, Requests
 from inference.messages import tell_info, tell_warning
-from inference.openvino_library import LibraryGraph, Requests, library_version
+from inference.openvino_library import library_version
 from inference.signal_stack import signal_stack_kept
 
 _ONLY_TO_COMPILE = {"SNIPPETS_MODE": "DISABLE"}

@@ -19,7 +19,7 @@ from inference.blob import cache_key, header
 from inference.bundle import read_bundle
 from inference.engine import AS_OPEN, EngineSettings, compile_graph
 from inference.errors import EngineError
-from inference.openvino_library import LibraryGraph
+from inference.library_graph import LibraryGraph
 from inference.processor import available_threads
 from inference.segment import Segmenter
 from tests.conftest import draw_objects

@@ -14,7 +14,7 @@ from inference import head_start
 from inference.blob import compiler_settings, parallel_runs
 from inference.engine import EngineSettings, compile_graph
 from inference.head_start import HeadStart, begin
-from inference.openvino_library import LibraryGraph
+from inference.library_graph import LibraryGraph
 from inference.rules import ManyBoxesRule, VolumeRegionRule
 from tests.inference.builders import spec_of, write_bundle
 
@@ -218,7 +218,7 @@ def test_the_head_start_waits_for_nothing_but_what_opens_graphs():
     )
     line = [sys.executable, "-S", "-c", program]
     ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
-    parts = "blob errors head_start openvino_library precision processor signal_stack"
+    parts = "blob errors head_start library_graph openvino_library precision processor signal_stack"
     assert ended.stdout.split() == [f"inference.{part}" for part in parts.split()]
 
 

@@ -10,9 +10,10 @@ from inference import openvino_library
 from inference.bundle import GraphKey, read_bundle
 from inference.engine import AS_OPEN, EngineSettings, compile_graph
 from inference.errors import EngineError
+from inference.library_graph import LibraryGraph, import_graph
 from inference.loading import GraphLoader
 from inference.openvino_engine import OpenVinoGraph
-from inference.openvino_library import LibraryGraph, import_graph, library_version
+from inference.openvino_library import library_version
 from inference.rules import VolumeRegionRule
 from inference.segment import Segmenter
 from tests.inference.builders import spec_of, write_bundle
