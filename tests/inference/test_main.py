@@ -12,8 +12,9 @@ import pytest
 
 from inference import case as case_module
 from inference.case import write_mask
-from inference.command_line import case_files, main, make_parser, one_line
+from inference.command_line import case_files, main, one_line
 from inference.errors import EngineError
+from inference.options import make_parser
 from inference.segment import Segmenter
 from tests.inference.builders import BOX, npy_bytes, write_bundle, write_members
 
