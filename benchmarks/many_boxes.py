@@ -20,7 +20,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from inference.bundle import read_bundle  # noqa: E402
+from inference.bundle_file import read_bundle  # noqa: E402
 from inference.decoder import batches  # noqa: E402
 from inference.engine import (  # noqa: E402
     AS_OPEN,

@@ -20,7 +20,8 @@ sys.path.insert(0, str(ROOT))
 
 from before_and_after import CASES, paired_cell, run_once  # noqa: E402
 
-from inference.bundle import DEFAULT_BUNDLE, read_bundle  # noqa: E402
+from inference.bundle import DEFAULT_BUNDLE  # noqa: E402
+from inference.bundle_file import read_bundle  # noqa: E402
 from inference.precision import bf16_loss, is_fast_in_bf16, resolve_precision  # noqa: E402
 
 PRECISIONS = ("f32", "bf16")

@@ -32,7 +32,7 @@ from answered_cases import PIXEL_BAR, answered_cases
 from numpy.typing import NDArray
 
 import inference
-from inference.bundle import read_bundle
+from inference.bundle_file import read_bundle
 from inference.case import read_case
 from inference.engine import EngineName, EngineSettings, compile_graph
 from inference.export.architectures import ARCHITECTURES

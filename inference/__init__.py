@@ -53,7 +53,8 @@ def load(
     """
     from pathlib import Path
 
-    from inference.bundle import DEFAULT_BUNDLE, read_bundle
+    from inference.bundle import DEFAULT_BUNDLE
+    from inference.bundle_file import read_bundle
     from inference.engine import EngineSettings
     from inference.precision import resolve_precision
     from inference.segment import Segmenter

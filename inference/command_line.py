@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from inference import IMPORTED_S, head_start, profile
-from inference.bundle import read_bundle
+from inference.bundle_file import read_bundle
 from inference.engine import EngineSettings
 from inference.errors import CaseError, InferenceError, UsageError
 from inference.loading import GraphLoader

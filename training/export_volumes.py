@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.bundle import read_bundle
+from inference.bundle_file import read_bundle
 from inference.rules import VolumeRegionRule
 from training.bundle_record import graph_digests, replace_folder, write_json
 from training.checkpoint import best_checkpoint, load_state

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import inference
-from inference.bundle import read_bundle
+from inference.bundle_file import read_bundle
 from inference.precision import has_bf16
 from inference.rules import VolumeRegionRule
 from inference.volume_region import cell_weights, region_inputs, sample_volume, volume_region

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inference.bundle import read_bundle
+from inference.bundle_file import read_bundle
 from training.checkpoint import save_state
 from training.configuration import write_config
 from training.errors import CheckpointError

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from inference.bundle import read_bundle
+from inference.bundle_file import read_bundle
 from inference.export.architectures import ARCHITECTURES, Architecture
 from inference.export.checkpoints import Tensors, read_checkpoint
 from inference.export.errors import ExportError

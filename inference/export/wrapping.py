@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from inference.bundle import Bundle, ModelSpec, read_bundle
+from inference.bundle import Bundle, ModelSpec
+from inference.bundle_file import read_bundle
 from inference.engine import EngineSettings, compile_graph
 from inference.errors import InferenceError
 from inference.export.errors import ExportError

@@ -5,7 +5,8 @@ import hashlib
 import pytest
 import torch
 
-from inference.bundle import ModelSpec, _fill, _with_fidelity
+from inference.bundle import ModelSpec
+from inference.bundle_file import _fill, _with_fidelity
 from inference.export.architectures import ARCHITECTURES
 from inference.export.matching import compare, recommend, shapes_of
 from inference.export.networks.efficientvit_sam import EfficientVitSamEncoder

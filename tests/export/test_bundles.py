@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import inference
-from inference.bundle import read_bundle
+from inference.bundle_file import read_bundle
 from inference.case import make_scribble_case
 from inference.export import bundles
 from inference.export.__main__ import main

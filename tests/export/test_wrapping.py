@@ -15,7 +15,7 @@ import pytest
 from openvino import opset13 as op
 
 import inference
-from inference.bundle import read_bundle
+from inference.bundle_file import read_bundle
 from inference.engine import EngineSettings, compile_graph
 from inference.errors import BundleError
 from inference.export.__main__ import main

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from inference.bundle import DEFAULT_BUNDLE, GraphKey, ModelSpec, VolumeRule, read_bundle
+from inference.bundle import DEFAULT_BUNDLE, GraphKey, ModelSpec, VolumeRule
+from inference.bundle_file import read_bundle
 from inference.errors import BundleError
 from inference.rules import (
     DrawnPromptRule,

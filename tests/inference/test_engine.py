@@ -16,7 +16,7 @@ import pytest
 import inference
 from inference import processor as processor_module
 from inference.blob import cache_key, header
-from inference.bundle import read_bundle
+from inference.bundle_file import read_bundle
 from inference.engine import AS_OPEN, EngineSettings, compile_graph
 from inference.errors import EngineError
 from inference.library_graph import LibraryGraph

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import inference
-from inference.bundle import VolumeRule, read_bundle
+from inference.bundle import VolumeRule
+from inference.bundle_file import read_bundle
 from inference.command_line import main
 from inference.errors import BundleError
 from inference.rules import SamRule

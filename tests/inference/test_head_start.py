@@ -133,7 +133,7 @@ def test_a_graph_that_was_opened_ahead_is_the_one_that_runs(surroundings, monkey
     started = HeadStart(inputs, folder, cache)
     monkeypatch.setattr(head_start, "_running", started)
     monkeypatch.setattr("inference.openvino_engine.open_blob", None)  # nobody else opens one
-    bundle = inference.bundle.read_bundle(Path(folder))
+    bundle = inference.bundle_file.read_bundle(Path(folder))
     graph = compile_graph(bundle, "encoder.onnx", EngineSettings(cache_dir=Path(cache)))
     image = np.random.default_rng(0).uniform(0, 255, (1, 3, 16, 16)).astype(np.float32)
     assert np.array_equal(graph.run({"image": image})[0], image[:, 1:2])

@@ -7,7 +7,8 @@ import pytest
 
 import inference.bundle
 from inference import openvino_library
-from inference.bundle import GraphKey, read_bundle
+from inference.bundle import GraphKey
+from inference.bundle_file import read_bundle
 from inference.engine import AS_OPEN, EngineSettings, compile_graph
 from inference.errors import EngineError
 from inference.library_graph import LibraryGraph, import_graph

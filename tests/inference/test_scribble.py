@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from inference.bundle import BundleError, read_bundle
+from inference.bundle import BundleError
+from inference.bundle_file import read_bundle
 from inference.case import make_scribble_case, read_case
 from inference.errors import CaseError
 from inference.preprocess import Frame

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from inference.bundle import read_bundle
+from inference.bundle_file import read_bundle
 from tests.training.conftest import TINY
 from training.errors import TrainingError
 from training.recipe import DeviceConfig, ExpertsConfig, ExportConfig, FinetuneConfig, ModelConfig

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import inference
-from inference.bundle import read_bundle
+from inference.bundle_file import read_bundle
 from tests.conftest import draw_objects
 from tests.training.conftest import TINY, info_of
 from training.errors import CheckpointError, TrainingError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import inference
-from inference.bundle import read_bundle
+from inference.bundle_file import read_bundle
 from tests.training.conftest import TINY_VOLUMES
 from training.errors import CheckpointError
 from training.recipe import DeviceConfig, VolumeExportConfig, VolumeModelConfig, VolumesConfig

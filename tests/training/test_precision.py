@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import inference
-from inference.bundle import DEFAULT_BUNDLE, read_bundle
+from inference.bundle import DEFAULT_BUNDLE
+from inference.bundle_file import read_bundle
 from tests.conftest import draw_objects
 from training.errors import TrainingError
 from training.recipe import QuantiseConfig
