@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 import published_agreement as boxes
-import published_programs as programs
 import torch
+from published.stand_ins import stand_in
+from published.weights import SEED, decode, randomise
 from torch import nn
 
 import inference
@@ -91,8 +92,8 @@ def make_cases(data: Path, folder: Path, count: int) -> None:
 
 def run_published(checkout: Path, work: Path) -> None:
     """Random weights, one probe of the published modules, and the published masks of all cases."""
-    programs.stand_in()
-    torch.manual_seed(programs.SEED)
+    stand_in()
+    torch.manual_seed(SEED)
     sys.path.insert(0, str(checkout))
     (work / "masks").mkdir(exist_ok=True)
     models: list[Any] = []
@@ -102,7 +103,7 @@ def run_published(checkout: Path, work: Path) -> None:
     with torch.no_grad():
         program = runpy.run_path(str(checkout / SCRIPT), run_name="published")
         model = models[0]
-        programs.randomise(model)
+        randomise(model)
         torch.save(model.state_dict(), work / "checkpoint.pth")
         for path in sorted((work / "cases").glob("*.npz")):
             program["MedSAM_infer_npz"](str(path))
@@ -115,7 +116,7 @@ def probe(model: Any, work: Path) -> None:
     embedding = torch.randn(1, 256, 64, 64, generator=random)
     strokes = (torch.rand(1, 1, 256, 256, generator=random) > 0.9).float()
     prompts = model.prompt_encoder(points=None, boxes=None, masks=strokes)
-    logits = programs.decode(model, embedding, prompts)
+    logits = decode(model, embedding, prompts)
     arrays = {"embedding": embedding, "strokes": strokes, "logits": logits}
     np.savez(work / "probe.npz", **{key: value.numpy() for key, value in arrays.items()})
 

@@ -1,4 +1,4 @@
-"""Run Swin-LiteMedSAM's published program on cases: its part of published_programs.py.
+"""Run Swin-LiteMedSAM's published program on cases: as released, its prompts drawn at random.
 
 The program seeds NumPy and torch once and then draws for every box.  The challenge ran one case a
 container, so here both generators are put back before every case to where they were when the

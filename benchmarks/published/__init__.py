@@ -1,0 +1,1 @@
+"""Published systems with random weights, run as released: parts of published_programs.py."""
