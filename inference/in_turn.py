@@ -5,37 +5,45 @@ pictures, whose whole answer takes a second.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Generic, TypeVar
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
 
-class _Pending(Generic[Question, Answer]):
-    """A question, and later its answer or the reason why there is none."""
+class _Begun(Generic[Question, Answer]):
+    """A question that a thread of its own works out, and later its answer or why there is none."""
 
-    def __init__(self, question: Question) -> None:
-        self.question = question
-        self._ready = threading.Event()
+    def __init__(
+        self, run: Callable[[Question], Answer], question: Question, turn: threading.Semaphore
+    ) -> None:
+        """``turn``: taken while it is worked out."""
+        self._run, self._question, self._turn = run, question, turn
         self._answer: Answer
         self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work_out, name="decode")
+        self._thread.start()
 
-    def work_out(self, run: Callable[[Question], Answer]) -> None:
-        try:
-            self._answer = run(self.question)
-        except BaseException as error:  # raised where the answer is taken
-            self._error = error
-        self._ready.set()
+    def _work_out(self) -> None:
+        with self._turn:
+            try:
+                self._answer = self._run(self._question)
+            except BaseException as error:  # raised where the answer is taken
+                self._error = error
+
+    def wait(self) -> None:
+        """Until it is worked out."""
+        self._thread.join()
 
     def take(self) -> Answer:
-        """The answer, waited for; given away once."""
-        self._ready.wait()
+        """The answer, waited for."""
+        self.wait()
         if self._error is not None:
             raise self._error
-        answer = self._answer
-        del self._answer
-        return answer
+        return self._answer
 
 
 def in_turn(
@@ -43,34 +51,22 @@ def in_turn(
 ) -> Iterator[Answer]:
     """What ``run`` gives for every question, in their order; raises what ``run`` raises.
 
-    ``at_once`` of them are worked out at a time, by threads that are at most so many answers again
-    ahead of whoever takes them; 1: none is begun before it is asked for, and there is no thread.
+    ``at_once`` of them are worked out at a time, at most twice as many are begun and not yet taken;
+    1: none is begun before it is asked for, and there is no thread.  No thread waits for whoever
+    takes the answers: one who goes away, by an error or Ctrl-C, leaves nothing that never ends.
     """
     if at_once == 1 or len(questions) < 2:
         yield from map(run, questions)
         return
-    pending = [_Pending[Question, Answer](question) for question in questions]
-    left, taking, stopped = iter(pending), threading.Lock(), threading.Event()
-    may_begin = threading.Semaphore(2 * at_once)
-
-    def work() -> None:
-        while True:
-            may_begin.acquire()
-            with taking:
-                one = next(left, None)
-            if one is None or stopped.is_set():
-                return
-            one.work_out(run)
-
-    workers = [threading.Thread(target=work, name="decode") for _ in range(at_once)]
-    for worker in workers:
-        worker.start()
+    left, turn = iter(questions), threading.Semaphore(at_once)
+    begun: deque[_Begun[Question, Answer]] = deque()
     try:
-        for one in pending:
-            yield one.take()
-            may_begin.release()
+        while True:
+            for question in islice(left, 2 * at_once - len(begun)):
+                begun.append(_Begun(run, question, turn))
+            if not begun:
+                return
+            yield begun.popleft().take()
     finally:
-        stopped.set()
-        may_begin.release(at_once)
-        for worker in workers:
-            worker.join()
+        for one in begun:
+            one.wait()

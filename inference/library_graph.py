@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping
 from ctypes import c_void_p
 from math import prod
 
+from inference.errors import EngineError
 from inference.openvino_library import (
     check,
     core_with,
     input_names,
     load_library,
     made,
+    output_names,
     output_of,
-    outputs_count,
     tensor_on,
 )
 from inference.signal_stack import signal_stack_kept
@@ -55,12 +56,17 @@ class LibraryGraph:
         make = library.ov_compiled_model_create_infer_request
         self._requests = Requests(lambda: made(make, compiled))
         self._names = input_names(library, compiled)
-        first, count = self._requests.idle[0], outputs_count(library, compiled)
-        self._shapes = [output_of(library, first, i)[0] for i in range(count)]
+        outputs, first = output_names(library, compiled), self._requests.idle[0]
+        self._shapes = [output_of(library, first, i)[0] for i in range(len(outputs))]
+        # an output that is an input is the same tensor to the library: to set it sets the input
+        self._in_place = [
+            0 not in shape and name not in self._names
+            for name, shape in zip(outputs, self._shapes, strict=True)
+        ]
 
     def run(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
         """Run once; outputs whose shape is known beforehand are written where the caller has them,
-        others are copied out of the engine's buffers."""
+        others, and inputs among them, are copied out of the engine's buffers."""
         import numpy as np  # imported by whoever made the inputs
 
         from inference.engine import wanted_inputs  # here: this module is imported before that one
@@ -74,7 +80,7 @@ class LibraryGraph:
                 check(library.ov_infer_request_set_tensor(request, name.encode(), held[-1][0]))
             written = {}
             for i, shape in enumerate(self._shapes):
-                if 0 not in shape:
+                if self._in_place[i]:
                     written[i] = np.empty(shape, dtype=np.float32)
                     held.append((tensor_on(library, written[i]), written[i]))
                     put = library.ov_infer_request_set_output_tensor_by_index
@@ -93,6 +99,10 @@ class LibraryGraph:
         import numpy as np
 
         shape, address = output_of(self._library, request, index)
+        if 0 in shape:
+            return np.empty(shape, dtype=np.float32)
+        if not address:
+            raise EngineError(f"openvino: expected output {index} of a graph, found no memory")
         values = (ctypes.c_float * prod(shape)).from_address(address)
         return np.array(values, dtype=np.float32).reshape(shape)
 

@@ -45,6 +45,7 @@ _FUNCTIONS: Mapping[str, tuple[Any, ...]] = {
     "ov_compiled_model_inputs_size": (c_void_p, c_void_p),
     "ov_compiled_model_outputs_size": (c_void_p, c_void_p),
     "ov_compiled_model_input_by_index": (c_void_p, c_size_t, c_void_p),
+    "ov_compiled_model_output_by_index": (c_void_p, c_size_t, c_void_p),
     "ov_port_get_any_name": (c_void_p, c_void_p),
     "ov_compiled_model_create_infer_request": (c_void_p, c_void_p),
     "ov_infer_request_set_tensor": (c_void_p, c_char_p, c_void_p),
@@ -140,21 +141,24 @@ def input_names(library: Any, compiled: c_void_p) -> list[str]:
     """What a compiled graph calls its inputs, in its order."""
     count = c_size_t()
     check(library.ov_compiled_model_inputs_size(compiled, byref(count)))
-    names = []
-    for i in range(count.value):
-        port = made(library.ov_compiled_model_input_by_index, compiled, i)
-        text = made(library.ov_port_get_any_name, port)
-        names.append(ctypes.string_at(text.value or 0).decode())
-        library.ov_free(text)
-        library.ov_output_const_port_free(port)
-    return names
+    port_at = library.ov_compiled_model_input_by_index
+    return [_port_name(library, made(port_at, compiled, i)) for i in range(count.value)]
 
 
-def outputs_count(library: Any, compiled: c_void_p) -> int:
-    """How many outputs a compiled graph has."""
+def output_names(library: Any, compiled: c_void_p) -> list[str]:
+    """The same of its outputs."""
     count = c_size_t()
     check(library.ov_compiled_model_outputs_size(compiled, byref(count)))
-    return count.value
+    port_at = library.ov_compiled_model_output_by_index
+    return [_port_name(library, made(port_at, compiled, i)) for i in range(count.value)]
+
+
+def _port_name(library: Any, port: c_void_p) -> str:
+    text = made(library.ov_port_get_any_name, port)
+    name = ctypes.string_at(text.value or 0).decode()
+    library.ov_free(text)
+    library.ov_output_const_port_free(port)
+    return name
 
 
 def output_of(library: Any, request: c_void_p, index: int) -> tuple[list[int], int]:

@@ -51,7 +51,10 @@ class SamDecoder:
                     return graph.run(inputs)[0]
 
         parts = [prompts[part] for part in batches(len(prompts), size)]
-        for asked, found in zip(parts, in_turn(run, parts, at_once), strict=True):
+        answers = in_turn(run, parts, at_once)
+        for asked in parts:
+            with span("wait for decoder"):
+                found = next(answers)
             for prompt, logits in zip(asked, found, strict=False):  # the last may be a filler's
                 with span("draw"):
                     mask = self._mask(logits, embedding.frame, prompt, filled)

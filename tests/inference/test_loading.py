@@ -1,5 +1,6 @@
 """Graphs on their way, and OpenVINO's C library against its Python package."""
 
+import io
 import shutil
 
 import numpy as np
@@ -134,6 +135,25 @@ def test_the_library_gives_the_numbers_of_the_package(folder, tmp_path, precisio
     again = loaded.run({"image": image[:, ::-1]})[0]  # not in order in memory
     assert np.array_equal(again, compiled.run({"image": image[:, ::-1]})[0])
     assert not np.array_equal(first, again)  # and in memory of its own
+
+
+def test_a_graph_that_gives_what_it_was_given_gives_the_rest_right_too():
+    """The library takes such an output for the input itself."""
+    import openvino
+    from openvino import opset8 as ops
+
+    x = ops.parameter([1, 2, 64], np.float32)
+    x.output(0).set_names({"image"})
+    twice = ops.multiply(x, ops.constant(np.float32(2)))
+    model = openvino.Model([ops.result(x), ops.result(twice), ops.result(twice)], [x])
+    content = io.BytesIO()
+    openvino.Core().compile_model(model, "CPU").export_model(content)
+    graph = import_graph(bytearray(content.getvalue()), 0, {})
+    for seed in (0, 1):
+        image = np.random.default_rng(seed).uniform(0, 255, (1, 2, 64)).astype(np.float32)
+        same, *double = graph.run({"image": image})
+        assert np.array_equal(same, image) and not np.shares_memory(same, image)
+        assert all(np.array_equal(found, 2 * image) for found in double)
 
 
 def test_the_library_names_the_package_s_version():

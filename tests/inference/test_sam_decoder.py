@@ -1,5 +1,7 @@
 """SAM decoders: how they are asked, how their logits become a mask, how a volume is walked."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -219,6 +221,29 @@ def test_many_boxes_are_answered_as_few_are(monkeypatch, upsampling, size, count
         rows, columns = (-(-side * 32 // max(size)) // 4 for side in size)
         whole, wanted = 8 * 8, len(engine.places)
         assert (rows + 1) * (columns + 1) >= wanted and (wanted < whole or min(size) > 50)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_many_boxes_are_decoded_two_runs_at_a_time_where_there_are_threads(monkeypatch, threads):
+    streams, who = {}, []
+    together = threading.Barrier(threads, timeout=10)
+
+    class Engine(PatchEngine):
+        def compile_graph(self, bundle, file, settings, batch=1):
+            streams[file] = settings.streams
+            return super().compile_graph(bundle, file, settings, batch)
+
+        def many(self, inputs):
+            who.append(threading.current_thread())
+            together.wait()  # broken, an error, unless as many come at a time
+            return super().many(inputs)
+
+    monkeypatch.setattr("inference.model.compile_graph", Engine().compile_graph)
+    bundle = bundle_of(spec_of(32, sam=PLAIN, many_boxes=MANY))
+    segmenter = Segmenter(bundle, EngineSettings(threads=threads))
+    segmenter.segment(np.zeros((32, 32), np.uint8), [[1, 1, 9, 9]] * 8)
+    assert streams == {"encoder.onnx": 1, "prepare.onnx": 1, "many.onnx": threads}
+    assert len(who) == 4 and (threading.main_thread() in who) == (threads == 1)
 
 
 def test_slices_of_volumes_and_kept_pictures_have_the_usual_decoder(monkeypatch):
