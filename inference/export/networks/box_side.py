@@ -22,9 +22,9 @@ class _Positions(NamedTuple):
     """Positions of B boxes after a layer, as the module's beginning has them."""
 
     shares: torch.Tensor
-    """S (B, K, P), after the second layer T (B, 2 * K, P): positions as columns."""
+    """S transposed (B, K, P), after the second layer T (B, 2 * K, P)."""
     gifts: torch.Tensor
-    """G1 (B, K, C), after the second layer H (B, 2 * K, C)."""
+    """G (B, K, C), after the second layer H (B, 2 * K, C)."""
     deviation: torch.Tensor
     """d1 (B, 1, P)."""
     factor: torch.Tensor
@@ -41,8 +41,8 @@ class BoxSide(Side):
         position: torch.Tensor,
         upscaling: Upscaling,
     ) -> None:
-        """``token``: whose answer is asked for."""
-        super().__init__(published, position, upscaling)
+        """``token``: whose answer is asked for; ``position``: the positional encoding (P, C)."""
+        super().__init__(published, upscaling)
         self.token = token
         second, third = self.to_image[1], self.last
         self.key_2 = of_heads(second.k_proj.weight) / self.root
@@ -91,7 +91,7 @@ class BoxSide(Side):
         way, channels = self.to_tokens[0], tokens.shape[-1]
         shares = _shares(apart(way.k_proj(tokens + prompt)) @ seen.queries_1)
         values = apart(way.v_proj(tokens))
-        given = (values @ self.ways[0]).flatten(-3, -2)  # c(G1) but for the scale
+        given = (values @ self.ways[0]).flatten(-3, -2)  # c(V1)
         cross = (values * (2 / channels) @ seen.cross_1).flatten(-3, -2)
         square = (given / channels) @ given.transpose(-1, -2)
         variance = seen.square_1 + _sum(shares * (square @ shares + cross))

@@ -8,16 +8,17 @@ mean, which is linear, and divides by a deviation, which is a quadratic form in 
 box this halves the multiplications of :mod:`inference.export.networks.token_side` and writes K or
 2 * K numbers a position in the place of C, several times over; the same mathematics up to rounding.
 
-Shapes as there: N tokens, P positions, C = 256 channels, 8 heads of d = 16, K = 8 * N; B boxes.
-"By heads" is (8, d, P).  With x a position's source, c() what is left of channels when their mean
-is subtracted, g, b scale and shift of a layer's last norm, o the bias of what tokens give to
-positions and G (K, C) the values that they give, positions are, after the first and the second
-layer::
+Shapes as there: N tokens, P positions, C = 256 channels, 8 heads of d = 16; B boxes; K = 8 * N, but
+with the token as the faster index.  "By heads" is (8, d, P).  With x a position's source, c() what
+is left of channels when their mean is subtracted, g, b scale and shift of a layer's last norm, o
+the bias and V (K, C) the values of what tokens give to positions, these are, after the first and
+the second layer::
 
-    (x1 + S G1) / d1 + b1                 x1 = c(x + o1) g1, S (P, K) the tokens' shares
-    (x2 + T H + d1 s) / d2                x2 = c(x1), T (P, 2 * K) = S and d1 * the second shares
+    (x1 + S G) / d1 + b1              x1 = c(x + o1) g1, G = c(V1) g1, S (P, K) the tokens' shares
+    (x2 + T H + d1 s) / d2            x2 = c(x1), H = c(G), c(V2), T (P, 2 * K) = S, d1 * the second
 
-where H = c(G1), c(G2), s = c(b1 + o2), and d2 is for the norm without its scale and shift.
+where s = c(b1 + o2), and d2 is for the norm without its scale and shift.  In the code S and T have
+positions last.
 """
 
 import math
@@ -83,12 +84,9 @@ def of_heads(weight: torch.Tensor) -> torch.Tensor:
 class Side(nn.Module):
     """What both sides know of a two-way transformer of two layers and the up-scaling behind it."""
 
-    def __init__(
-        self, published: TwoWayTransformer, position: torch.Tensor, upscaling: Upscaling
-    ) -> None:
-        """``position``: the positional encoding (P, C)."""
+    def __init__(self, published: TwoWayTransformer, upscaling: Upscaling) -> None:
         super().__init__()
-        self.published, self.upscaling, self.position = published, upscaling, position
+        self.published, self.upscaling = published, upscaling
         layers: list[Any] = list(published.layers)
         self.to_image = [layer.cross_attn_token_to_image for layer in layers]
         self.to_tokens = [layer.cross_attn_image_to_token for layer in layers]
@@ -109,8 +107,9 @@ class PictureSide(Side):
     def __init__(
         self, published: TwoWayTransformer, position: torch.Tensor, upscaling: Upscaling
     ) -> None:
-        """See :class:`Side`."""
-        super().__init__(published, position, upscaling)
+        """``position``: the positional encoding (P, C)."""
+        super().__init__(published, upscaling)
+        self.position = position
         first, second = self.scales
         to_image, to_tokens = self.to_image, self.to_tokens
         self.key_1 = projection(to_image[0].k_proj, self.root)

@@ -99,6 +99,12 @@ class SamModel(nn.Module):
         )
 
 
+def upscaling_of(model: SamModel) -> Upscaling:
+    """The up-scaling of positions that lack the scale and shift of the transformer's last norm."""
+    decoder: Any = model.mask_decoder
+    return Upscaling(decoder.output_upscaling, decoder.transformer.layers[-1].norm4, GRID)
+
+
 class _MaskGraph(nn.Module):
     """What box and scribble decoders share: tokens and a source in, logits (1, 256, 256) out.
 
@@ -114,7 +120,7 @@ class _MaskGraph(nn.Module):
             decoder.transformer, MASK_TOKEN, grid_position(model)
         )
         self.weigh = decoder.output_hypernetworks_mlps[0]
-        self.upscale = Upscaling(decoder.output_upscaling, self.transformer.last_norm, GRID)
+        self.upscale = upscaling_of(model)
 
     def logits(self, source: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Logits (1, 256, 256) of a source (4096, 256) and tokens (N, 256)."""
@@ -137,41 +143,44 @@ class SamEncoderGraph(nn.Module):
         return embedding.permute(0, 2, 3, 1)
 
 
-class SamPrepareGraph(_MaskGraph):
+class SamPrepareGraph(nn.Module):
     """What every box of a picture would make anew of its embedding (1, 64, 64, 256)."""
 
     def __init__(self, model: SamModel) -> None:
-        super().__init__(model)
+        super().__init__()
         transformer: Any = model.mask_decoder.transformer
-        self.side = PictureSide(transformer, grid_position(model), self.upscale)
+        self.picture_side = PictureSide(transformer, grid_position(model), upscaling_of(model))
         self.no_mask = no_mask(model)
 
     def forward(self, embedding: torch.Tensor) -> Prepared:
         """Arrays by name."""
-        prepared: Prepared = self.side(as_rows(embedding) + self.no_mask)
+        prepared: Prepared = self.picture_side(as_rows(embedding) + self.no_mask)
         return prepared
 
 
-class _BoxGraph(_MaskGraph):
-    """What decoders of boxes share."""
+class _BoxPrompt(nn.Module):
+    """The prompt encoder of boxes."""
 
     def __init__(self, model: SamModel) -> None:
-        super().__init__(model)
-        self.side = float(model.input_size)
+        super().__init__()
+        self.input_size = float(model.input_size)
         held = model.prompt_encoder.state_dict()
         corners = torch.cat([held[f"point_embeddings.{i}.weight"] for i in (2, 3)])
         self.corners = corners  # (2, 256)
         self.frequencies = held["pe_layer.positional_encoding_gaussian_matrix"]  # (2, 128)
-        self.no_mask = no_mask(model)
 
-    def prompt(self, corners: torch.Tensor) -> torch.Tensor:
+    def forward(self, corners: torch.Tensor) -> torch.Tensor:
         """Tokens (..., 2, 256) of corners (..., 2, 2), in encoder-input pixels."""
-        return encode_points(corners / self.side, self.frequencies) + self.corners
+        return encode_points(corners / self.input_size, self.frequencies) + self.corners
 
 
-class SamDecoderGraph(_BoxGraph):
+class SamDecoderGraph(_MaskGraph):
     """Box prompt and mask decoder as one graph: embedding (1, 64, 64, 256) and one box (1, 4), in
     encoder-input pixels with any offset already added, to logits (1, 256, 256)."""
+
+    def __init__(self, model: SamModel) -> None:
+        super().__init__(model)
+        self.prompt, self.no_mask = _BoxPrompt(model), no_mask(model)
 
     def forward(self, embedding: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
         """Logits (1, 256, 256)."""
@@ -179,15 +188,17 @@ class SamDecoderGraph(_BoxGraph):
         return self.logits(as_rows(embedding) + self.no_mask, tokens)
 
 
-class SamManyGraph(_BoxGraph):
+class SamManyGraph(nn.Module):
     """The same for pictures with many boxes, :data:`BOXES_AT_ONCE` in a run: what does not depend
     on the box is taken ready made from :class:`SamPrepareGraph`, and only what the picture fills is
     up-scaled."""
 
     def __init__(self, model: SamModel) -> None:
-        super().__init__(model)
-        transformer: Any = model.mask_decoder.transformer
-        self.box_side = BoxSide(transformer, MASK_TOKEN, grid_position(model), self.upscale)
+        super().__init__()
+        decoder: Any = model.mask_decoder
+        self.tokens, self.prompt = decoder_tokens(model), _BoxPrompt(model)
+        self.upscale, self.weigh = upscaling_of(model), decoder.output_hypernetworks_mlps[0]
+        self.box_side = BoxSide(decoder.transformer, MASK_TOKEN, grid_position(model), self.upscale)
 
     def forward(
         self, boxes: torch.Tensor, places: torch.Tensor, *prepared: torch.Tensor
