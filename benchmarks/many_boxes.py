@@ -45,6 +45,9 @@ class Decoders:
         rule = spec.many_boxes
         if rule is None:
             raise SystemExit(f"{folder}: expected a model with many_boxes, found one without")
+        if boxes % rule.boxes_at_once:
+            found = f"expected a multiple of {rule.boxes_at_once} for {folder}, found {boxes}"
+            raise SystemExit(f"--boxes: {found}")
         one = EngineSettings(precision=precision)
         several = EngineSettings(precision=precision, streams=one.parallel_runs)
         self.at_once, self.size = one.parallel_runs, rule.boxes_at_once
@@ -101,8 +104,6 @@ def main() -> None:
     held = {}
     for folder in args.bundles:
         held[folder] = d = Decoders(folder, args.precision, args.boxes)
-        if args.boxes % d.size:
-            parser.error(f"--boxes: expected a multiple of {d.size} for {folder}")
         several = f"many boxes, {d.at_once} runs at a time"
         work[folder, "usual"] = d.one_by_one, args.boxes
         work[folder, "many boxes"] = lambda d=d: d.at_a_time(d.many, 1), args.boxes

@@ -17,7 +17,8 @@ from published.daft import daft_binary, daft_script
 from published.medficientsam import medficient_program
 from published.scripts import challenge_script, medsam_script, sam_predictor
 from published.stand_ins import stand_in
-from published.weights import SEED, randomise
+from published.swin import swin_script
+from published.weights import SEED
 
 
 def main() -> None:
@@ -34,13 +35,6 @@ def main() -> None:
     (args.work / "masks").mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         PROGRAMS[args.system](args.system, args.checkout, args.work, args.program)
-
-
-def swin_script(system: str, checkout: Path, work: Path, _: Path | None) -> None:
-    """Swin-LiteMedSAM, whose prompts are drawn at random."""
-    from published.swin import run_swin
-
-    run_swin(checkout, work, randomise)
 
 
 PROGRAMS: dict[str, Callable[[str, Path, Path, Path | None], None]] = {

@@ -6,7 +6,6 @@ program had built its network.  NumPy 2.4 no longer takes an array of one number
 the program does: ``randint`` hands out the number itself.
 """
 
-import hashlib
 import runpy
 import sys
 from collections.abc import Callable
@@ -18,6 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from published.weights import randomise, remembering
+
 CENTRED_ON = 2
 """Cases on which the random mask is made to cover about half."""
 
@@ -26,7 +27,7 @@ KEPT = 6
 less time."""
 
 
-def run_swin(checkout: Path, work: Path, randomise: Callable[[nn.Module], None]) -> None:
+def swin_script(system: str, checkout: Path, work: Path, _: Path | None) -> None:
     """Random weights into ``work/checkpoint.pth``, masks of ``work/cases`` into ``work/masks``."""
     models: list[Any] = []
     script = checkout / "infer.py"
@@ -44,7 +45,7 @@ def run_swin(checkout: Path, work: Path, randomise: Callable[[nn.Module], None])
         centre(model, program, [p for p in paths if p.name.startswith("2D")][:CENTRED_ON])
         torch.save(model.state_dict(), work / "checkpoint.pth")
         probe(model, work)
-        model.image_encoder.forward = _remembering(model.image_encoder.forward)
+        model.image_encoder.forward = remembering(model.image_encoder.forward, KEPT)
         for path in paths:
             np.random.set_state(numbers)
             torch.set_rng_state(permutations)
@@ -55,22 +56,6 @@ def run_swin(checkout: Path, work: Path, randomise: Callable[[nn.Module], None])
 def _number(randint: Callable[..., Any]) -> Callable[..., Any]:
     """``randint`` that gives a number where one number in an array was asked for."""
     return lambda *args: np.int64(randint(*args[:2])) if args[2:] == ((1,),) else randint(*args)
-
-
-def _remembering(encode: Callable[..., Any]) -> Callable[..., Any]:
-    """``encode`` that keeps what it answered of the last pictures: the program encodes a slice
-    again for every box."""
-    kept: dict[bytes, Any] = {}
-
-    def remembered(image: torch.Tensor) -> Any:
-        key = hashlib.sha256(image.contiguous().numpy().tobytes()).digest()
-        if key not in kept:
-            if len(kept) == KEPT:
-                kept.pop(next(iter(kept)))
-            kept[key] = encode(image)
-        return kept[key]
-
-    return remembered
 
 
 def centre(model: Any, program: dict[str, Any], paths: list[Path]) -> None:

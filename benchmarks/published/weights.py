@@ -88,17 +88,23 @@ def decode(
 def remember(model: Any) -> None:
     """Keep the embeddings of inputs that a program encodes again for every box: the same numbers,
     in less time."""
-    encode, kept = model.image_encoder.forward, {}
+    encode = remembering(model.image_encoder.forward)
+    model.image_encoder.forward = lambda image: encode(image).clone()
 
-    def forward(image: torch.Tensor) -> torch.Tensor:
+
+def remembering(encode: Callable[[torch.Tensor], Any], most: int = 8) -> Callable[..., Any]:
+    """``encode`` that keeps what it answered of the last pictures."""
+    kept: dict[bytes, Any] = {}
+
+    def remembered(image: torch.Tensor) -> Any:
         key = hashlib.sha256(image.contiguous().numpy().tobytes()).digest()
         if key not in kept:
-            while len(kept) >= 8:
+            if len(kept) == most:
                 kept.pop(next(iter(kept)))
             kept[key] = encode(image)
-        return kept[key].clone()
+        return kept[key]
 
-    model.image_encoder.forward = forward
+    return remembered
 
 
 def probe(model: Any, side: int, work: Path) -> None:
