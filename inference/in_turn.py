@@ -14,23 +14,26 @@ Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
 
-class _Begun(Generic[Question, Answer]):
-    """A question that a thread of its own works out, and later its answer or why there is none."""
+class _Begun(Generic[Answer]):
+    """The answer to a question that a thread of its own works out, or why there is none."""
 
     def __init__(
         self, run: Callable[[Question], Answer], question: Question, turn: threading.Semaphore
     ) -> None:
         """``turn``: taken while it is worked out."""
-        self._run, self._question, self._turn = run, question, turn
         self._answer: Answer
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work_out, name="decode")
+        self._thread = threading.Thread(
+            target=self._work_out, args=(run, question, turn), name="decode"
+        )
         self._thread.start()
 
-    def _work_out(self) -> None:
-        with self._turn:
+    def _work_out(
+        self, run: Callable[[Question], Answer], question: Question, turn: threading.Semaphore
+    ) -> None:
+        with turn:
             try:
-                self._answer = self._run(self._question)
+                self._answer = run(question)
             except BaseException as error:  # raised where the answer is taken
                 self._error = error
 
@@ -59,7 +62,7 @@ def in_turn(
         yield from map(run, questions)
         return
     left, turn = iter(questions), threading.Semaphore(at_once)
-    begun: deque[_Begun[Question, Answer]] = deque()
+    begun: deque[_Begun[Answer]] = deque()
     try:
         while True:
             for question in islice(left, 2 * at_once - len(begun)):

@@ -11,11 +11,10 @@ from inference.errors import EngineError
 from inference.openvino_library import (
     check,
     core_with,
-    input_names,
     load_library,
     made,
-    output_names,
     output_of,
+    port_names,
     tensor_on,
 )
 from inference.signal_stack import signal_stack_kept
@@ -55,8 +54,8 @@ class LibraryGraph:
         self._content = content  # the weights stay where they are
         make = library.ov_compiled_model_create_infer_request
         self._requests = Requests(lambda: made(make, compiled))
-        self._names = input_names(library, compiled)
-        outputs, first = output_names(library, compiled), self._requests.idle[0]
+        self._names = port_names(library, compiled, "input")
+        outputs, first = port_names(library, compiled, "output"), self._requests.idle[0]
         self._shapes = [output_of(library, first, i)[0] for i in range(len(outputs))]
         # an output that is an input is the same tensor to the library: to set it sets the input
         self._in_place = [

@@ -137,28 +137,18 @@ def _new_core(library: Any, config: tuple[tuple[str, str], ...]) -> c_void_p:
     return core
 
 
-def input_names(library: Any, compiled: c_void_p) -> list[str]:
-    """What a compiled graph calls its inputs, in its order."""
+def port_names(library: Any, compiled: c_void_p, kind: str) -> list[str]:
+    """What a compiled graph calls its inputs or outputs (``kind``: input, output), in its order."""
     count = c_size_t()
-    check(library.ov_compiled_model_inputs_size(compiled, byref(count)))
-    port_at = library.ov_compiled_model_input_by_index
-    return [_port_name(library, made(port_at, compiled, i)) for i in range(count.value)]
-
-
-def output_names(library: Any, compiled: c_void_p) -> list[str]:
-    """The same of its outputs."""
-    count = c_size_t()
-    check(library.ov_compiled_model_outputs_size(compiled, byref(count)))
-    port_at = library.ov_compiled_model_output_by_index
-    return [_port_name(library, made(port_at, compiled, i)) for i in range(count.value)]
-
-
-def _port_name(library: Any, port: c_void_p) -> str:
-    text = made(library.ov_port_get_any_name, port)
-    name = ctypes.string_at(text.value or 0).decode()
-    library.ov_free(text)
-    library.ov_output_const_port_free(port)
-    return name
+    check(getattr(library, f"ov_compiled_model_{kind}s_size")(compiled, byref(count)))
+    port_at, names = getattr(library, f"ov_compiled_model_{kind}_by_index"), []
+    for i in range(count.value):
+        port = made(port_at, compiled, i)
+        text = made(library.ov_port_get_any_name, port)
+        names.append(ctypes.string_at(text.value or 0).decode())
+        library.ov_free(text)
+        library.ov_output_const_port_free(port)
+    return names
 
 
 def output_of(library: Any, request: c_void_p, index: int) -> tuple[list[int], int]:

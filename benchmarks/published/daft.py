@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from published.binaries import run_binary
-from published.weights import centre, probe, randomise
+from published.weights import make_ready
 
 
 def daft_model(work: Path) -> Any:
@@ -21,11 +21,7 @@ def daft_model(work: Path) -> Any:
     from src.models.efficientvit.sam_model_zoo import create_sam_model
 
     model = create_sam_model("l0", False)
-    randomise(model)
-    model.eval()
-    centre(model, 256, work)  # sets the prompt encoder's input size too
-    torch.save(model.state_dict(), work / "checkpoint.pth")
-    probe(model, 256, work)
+    make_ready(model, 256, work)  # sets the prompt encoder's input size too
     folder = work / "openvinomodels"
     folder.mkdir(exist_ok=True)
     np.save(folder / "positional_encoding.npy", model.prompt_encoder.get_dense_pe().numpy())

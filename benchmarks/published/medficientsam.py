@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from published.binaries import run_binary
-from published.weights import centre, probe, randomise
+from published.weights import make_ready
 
 
 def medficient_program(system: str, checkout: Path, work: Path, program: Path | None) -> None:
@@ -19,11 +19,7 @@ def medficient_program(system: str, checkout: Path, work: Path, program: Path | 
     teacher = build_sam_vit_b()
     student = create_sam_model(system.removeprefix("medficientsam-"), False)
     model = BaseSAM(student.image_encoder, teacher.mask_decoder, teacher.prompt_encoder)
-    randomise(model)
-    model.eval()
-    centre(model, 512, work)
-    torch.save(model.state_dict(), work / "checkpoint.pth")
-    probe(model, 512, work)
+    make_ready(model, 512, work)
     encoder = EncoderOnnxModel(model.image_encoder, preprocess_image=False)
     decoder = DecoderOnnxModel(model.mask_decoder, model.prompt_encoder, 512)
     parts = {

@@ -10,19 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from published.weights import centre, probe, randomise, remember
+from published.weights import make_ready, remember
 
 
 def challenge_script(system: str, checkout: Path, work: Path, _: Path | None) -> None:
     """The organisers' program and its descendants: everything happens in one script."""
-    checkpoint = work / "checkpoint.pth"
 
     def fill(model: nn.Module, *_: Any, **__: Any) -> None:
-        randomise(model)
-        model.eval()
-        centre(model, 256, work)
-        torch.save(model.state_dict(), checkpoint)
-        probe(model, 256, work)
+        make_ready(model, 256, work)
         remember(model)
 
     script = checkout / "CVPR24_LiteMedSAM_infer.py"
@@ -38,11 +33,7 @@ def sam_predictor(system: str, checkout: Path, work: Path, _: Path | None) -> No
     mobile = system == "mobilesam"
     package = __import__("mobile_sam" if mobile else "segment_anything")
     model = package.sam_model_registry["vit_t" if mobile else "vit_b"]()
-    randomise(model)
-    model.eval()
-    centre(model, 1024, work, model.preprocess)
-    torch.save(model.state_dict(), work / "checkpoint.pth")
-    probe(model, 1024, work)
+    make_ready(model, 1024, work, model.preprocess)
     predictor = package.SamPredictor(model)
     sys.modules[type(predictor.transform).__module__].to_pil_image = _to_pil  # type: ignore[attr-defined]
     sys.modules[type(predictor.transform).__module__].resize = _pil_resize  # type: ignore[attr-defined]
@@ -82,11 +73,7 @@ def medsam_script(system: str, checkout: Path, work: Path, _: Path | None) -> No
     checkpoint.touch()  # its builder opens one whether asked to or not
     with patch("torch.load", lambda *_, **__: {}), patch.object(nn.Module, "load_state_dict"):
         model = sam_model_registry["vit_b"](checkpoint)
-    randomise(model)
-    model.eval()
-    centre(model, 1024, work)
-    torch.save(model.state_dict(), checkpoint)
-    probe(model, 1024, work)
+    make_ready(model, 1024, work)
     remember(model)
     sam_model_registry["vit_b"] = lambda checkpoint: model  # the same weights, once for all runs
     script = checkout / "MedSAM_Inference.py"

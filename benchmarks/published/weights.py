@@ -15,6 +15,15 @@ Prepare = Callable[[torch.Tensor], torch.Tensor]
 """Pixels 0..255 to what an encoder takes."""
 
 
+def make_ready(model: Any, side: int, work: Path, prepare: Prepare = lambda x: x / 255) -> None:
+    """Random weights that make a fair test, saved as ``checkpoint.pth``, and a probe of them."""
+    randomise(model)
+    model.eval()
+    centre(model, side, work, prepare)
+    torch.save(model.state_dict(), work / "checkpoint.pth")
+    probe(model, side, work)
+
+
 def randomise(model: nn.Module) -> None:
     """Random norms and biases; what PyTorch's initialisation made random stays."""
     random = torch.Generator().manual_seed(SEED)

@@ -15,7 +15,7 @@ from inference.export.networks.many_boxes import (
     projection,
     together,
 )
-from inference.export.networks.token_side import Upscaling, mean, self_attention
+from inference.export.networks.token_side import Upscaling, exponentials, mean, self_attention
 
 
 class _Positions(NamedTuple):
@@ -42,8 +42,8 @@ class BoxSide(Side):
         upscaling: Upscaling,
     ) -> None:
         """``token``: whose answer is asked for; ``position``: the positional encoding (P, C)."""
-        super().__init__(published, upscaling)
-        self.token = token
+        super().__init__(published)
+        self.published, self.upscaling, self.token = published, upscaling, token
         second, third = self.to_image[1], self.last
         self.key_2 = of_heads(second.k_proj.weight) / self.root
         self.far_2 = self.key_2 @ position.T
@@ -88,13 +88,11 @@ class BoxSide(Side):
         self, tokens: torch.Tensor, prompt: torch.Tensor, seen: Prepared
     ) -> tuple[_Positions, torch.Tensor]:
         """Positions after the first layer; the tokens' values (B, 8, N, d)."""
-        way, channels = self.to_tokens[0], tokens.shape[-1]
+        way = self.to_tokens[0]
         shares = _shares(apart(way.k_proj(tokens + prompt)) @ seen.queries_1)
         values = apart(way.v_proj(tokens))
         given = (values @ self.ways[0]).flatten(-3, -2)  # c(V1)
-        cross = (values * (2 / channels) @ seen.cross_1).flatten(-3, -2)
-        square = (given / channels) @ given.transpose(-1, -2)
-        variance = seen.square_1 + _sum(shares * (square @ shares + cross))
+        variance = seen.square_1 + _added(shares, given, values, seen.cross_1)
         deviation = torch.sqrt(variance.clamp(min=self.eps[0]))  # below it by rounding alone
         return _Positions(shares, given * self.scales[0], deviation, 1 / deviation), values
 
@@ -107,7 +105,7 @@ class BoxSide(Side):
         values_1: torch.Tensor,
     ) -> _Positions:
         """Positions after the second layer."""
-        way, channels = self.to_tokens[1], tokens.shape[-1]
+        way = self.to_tokens[1]
         asked = apart(way.k_proj(tokens + prompt))
         near = self._scores(asked, self.query_2, seen.queries_2, before)
         shares = _shares(near + asked @ self.far_query_2)
@@ -116,15 +114,14 @@ class BoxSide(Side):
         deviation = before.deviation
         shares = torch.cat([before.shares, shares * deviation], dim=-2)
         gifts = torch.cat([centred(before.gifts), given], dim=-2)
-        both = torch.cat([values_1, values], dim=-3) * (2 / channels)
-        cross = (both @ seen.cross_2).flatten(-3, -2)
-        square = (gifts / channels) @ gifts.transpose(-1, -2)
-        flat = (gifts @ (self.shift[:, None] * (2 / channels))).transpose(-1, -2) @ shares
+        both = torch.cat([values_1, values], dim=-3)
+        slope = self.shift[:, None] * (2 / len(self.shift))
+        flat = (gifts @ slope).transpose(-1, -2) @ shares
         least = deviation.square() * self.eps[1]
         variance = (
             seen.square_2
             + deviation * (seen.slope_2 + flat + deviation * self.shift.square().mean())
-            + _sum(shares * (square @ shares + cross))
+            + _added(shares, gifts, both, seen.cross_2)
         )
         return _Positions(shares, gifts, deviation, 1 / torch.sqrt(variance.clamp(min=0) + least))
 
@@ -141,7 +138,7 @@ class BoxSide(Side):
         way = self.to_image[1]
         rows = apart(way.q_proj(asked))
         scores = self._scores(rows, self.key_2, seen.keys_2, positions) + rows @ self.far_2
-        weights = torch.exp(scores - scores.amax(-1, keepdim=True))
+        weights = exponentials(scores)
         total, weights = weights.sum(-1, keepdim=True), weights * positions.factor[:, None]
         near = weights @ seen.values_2.transpose(-1, -2)  # (B, 8, N, d)
         far = weights.flatten(-3, -2) @ positions.shares.transpose(-1, -2)  # (B, K, K)
@@ -159,7 +156,7 @@ class BoxSide(Side):
         near = near + rows @ positions.gifts.transpose(-1, -2) @ positions.shares
         near = near + rows @ self.shift[:, None] * positions.deviation
         scores = near * factor + (heads @ self.far_3).flatten(-3, -2)
-        weights = torch.exp(scores - scores.amax(-1, keepdim=True))
+        weights = exponentials(scores)
         total, weights = weights.sum(-1, keepdim=True), weights * factor
         found = weights[..., None, :] @ seen.values_3.transpose(-1, -2)  # (B, 8, 1, d)
         rest = weights @ positions.shares.transpose(-1, -2) @ positions.gifts
@@ -185,6 +182,12 @@ def _shares(scores: torch.Tensor) -> torch.Tensor:
     return torch.softmax(scores, dim=-2).flatten(-3, -2)
 
 
-def _sum(rows: torch.Tensor) -> torch.Tensor:
-    """(B, 1, P) of (B, K, P)."""
-    return rows.sum(-2, keepdim=True)
+def _added(
+    shares: torch.Tensor, gifts: torch.Tensor, values: torch.Tensor, cross: torch.Tensor
+) -> torch.Tensor:
+    """(B, 1, P): what shares (B, K, P) of gifts (B, K, C), tokens' values (B, heads, N, d) on their
+    way out, add to the mean square of positions whose products with that way are ``cross``."""
+    channels = gifts.shape[-1]
+    twice = (values * (2 / channels) @ cross).flatten(-3, -2)
+    square = (gifts / channels) @ gifts.transpose(-1, -2)
+    return (shares * (square @ shares + twice)).sum(-2, keepdim=True)

@@ -82,11 +82,10 @@ def of_heads(weight: torch.Tensor) -> torch.Tensor:
 
 
 class Side(nn.Module):
-    """What both sides know of a two-way transformer of two layers and the up-scaling behind it."""
+    """What both sides know of a two-way transformer of two layers."""
 
-    def __init__(self, published: TwoWayTransformer, upscaling: Upscaling) -> None:
+    def __init__(self, published: TwoWayTransformer) -> None:
         super().__init__()
-        self.published, self.upscaling = published, upscaling
         layers: list[Any] = list(published.layers)
         self.to_image = [layer.cross_attn_token_to_image for layer in layers]
         self.to_tokens = [layer.cross_attn_image_to_token for layer in layers]
@@ -108,7 +107,7 @@ class PictureSide(Side):
         self, published: TwoWayTransformer, position: torch.Tensor, upscaling: Upscaling
     ) -> None:
         """``position``: the positional encoding (P, C)."""
-        super().__init__(published, upscaling)
+        super().__init__(published)
         self.position = position
         first, second = self.scales
         to_image, to_tokens = self.to_image, self.to_tokens

@@ -172,8 +172,13 @@ def mean(scores: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     Divided at the end, which is little, and not written as a softmax: OpenVINO would run it and
     both products as one step, more slowly.
     """
-    share = torch.exp(scores - scores.amax(-1, keepdim=True))
+    share = exponentials(scores)
     return (share @ values) / share.sum(-1, keepdim=True)
+
+
+def exponentials(scores: torch.Tensor) -> torch.Tensor:
+    """Of scores (..., P): what a softmax over positions divides by its sum."""
+    return torch.exp(scores - scores.amax(-1, keepdim=True))
 
 
 class Upscaling(nn.Module):
