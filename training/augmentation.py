@@ -57,6 +57,51 @@ def augment_geometry(
     return np.asarray(moved), np.asarray(named).astype(np.uint16)
 
 
+def augment_warp(
+    picture: NDArray[np.uint8], labels: NDArray[np.uint16], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    """Bend a picture (H, W, 3) and its labels (H, W) by one smooth random field.
+
+    Positions move by about 1 to 3 % of the picture's sides, neighbours much alike: an object of
+    a tenth of the picture is little more than stretched and turned, one of half of it changes its
+    outline.  The border stays where it is, so nothing comes in from outside.  After the elastic
+    deformations of Simard et al. (ICDAR 2003); we differ in drawing the field on a coarse lattice,
+    which Pillow bends the picture by, cell by cell.
+    """
+    height, width = labels.shape
+    cells = min(_CELLS, height, width)
+    places = np.linspace(0, 1, cells + 1)
+    lattice = int(rng.integers(3, 7))
+    strength = rng.uniform(0.01, 0.03)
+    moves = [
+        ndimage.zoom(rng.normal(0, strength, (lattice, lattice)), (cells + 1) / lattice, order=3)
+        for _ in range(2)
+    ]
+    fade = np.minimum(1, 4 * np.minimum(places, 1 - places))  # to none at the border
+    held = fade[:, None] * fade[None, :]
+    y = np.clip(places[:, None] + moves[0] * held, 0, 1) * height
+    x = np.clip(places[None, :] + moves[1] * held, 0, 1) * width
+    rows = np.rint(places * height).astype(int).tolist()
+    columns = np.rint(places * width).astype(int).tolist()
+    mesh = []
+    for i in range(cells):
+        for j in range(cells):
+            corners = ((i, j), (i + 1, j), (i + 1, j + 1), (i, j + 1))  # as Pillow goes round
+            quad = tuple(float(v) for at in corners for v in (x[at], y[at]))
+            mesh.append(((columns[j], rows[i], columns[j + 1], rows[i + 1]), quad))
+    bent = Image.fromarray(np.ascontiguousarray(picture)).transform(
+        (width, height), Image.Transform.MESH, mesh, Image.Resampling.BILINEAR
+    )
+    named = Image.fromarray(np.ascontiguousarray(labels).astype(np.int32)).transform(
+        (width, height), Image.Transform.MESH, mesh, Image.Resampling.NEAREST
+    )
+    return np.asarray(bent), np.asarray(named).astype(np.uint16)
+
+
+_CELLS = 16
+"""Cells of a bent picture, along each side, where it has that many pixels."""
+
+
 def augment_intensity(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
     """Gamma, contrast, brightness, colour cast, grey, inversion, blur and noise, each now and then;
     0..255."""

@@ -11,6 +11,7 @@ from training.checkpoint import load_state, save_state
 from training.configuration import write_config
 from training.errors import CheckpointError
 from training.export import run_config
+from training.joined_decoder import without_the_other
 from training.recipe import JoinConfig
 
 
@@ -20,15 +21,21 @@ def join(plain: Path, pretrained: Path, run_dir: Path, config: JoinConfig) -> Pa
 
     There is no optimiser; ``finetune --start-from`` takes it.
 
+    Args:
+        plain: a run of the plain decoder, or of both: its plain one is taken.
+
     Raises:
         CheckpointError: the decoders are others, or the encoders differ.
     """
     states = [load_state(run / "last.pt") for run in (plain, pretrained)]
     runs = [run_config(run) for run in (plain, pretrained)]
-    kinds = tuple(run.model.decoder for run in runs)
-    if kinds != ("plain", "pretrained"):
+    found = tuple(run.model.decoder for run in runs)
+    if found[0] == "joined":
+        states[0]["average"] = without_the_other(states[0]["average"], "plain")
+    kinds = ("plain", "pretrained")
+    if found not in (kinds, ("joined", "pretrained")):
         raise CheckpointError(
-            f"{plain}, {pretrained}: expected a plain and a pretrained decoder, found {kinds}"
+            f"{plain}, {pretrained}: expected a plain and a pretrained decoder, found {found}"
         )
     first, second = (state["average"] for state in states)
     encoder = {k: v for k, v in first.items() if k.startswith("encoder.")}
@@ -43,11 +50,13 @@ def join(plain: Path, pretrained: Path, run_dir: Path, config: JoinConfig) -> Pa
         for name, value in state.items():
             if name.startswith("decoder."):
                 weights[f"decoder.{kind}.{name.removeprefix('decoder.')}"] = value
+    first_model = runs[0].model
+    both = first_model.decoder == "joined"
     model = replace(
-        runs[0].model,
+        first_model,
         decoder="joined",
         region_size=runs[1].model.region_size,
-        plain_region=runs[0].model.region_size,
+        plain_region=first_model.plain_region if both else first_model.region_size,
         pretrained_share=config.share,
     )
     run_dir.mkdir(parents=True, exist_ok=True)

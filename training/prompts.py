@@ -11,7 +11,7 @@ from scipy import ndimage
 from inference.other_boxes import OtherBoxes
 from inference.prompt import mask_edges, slice_depth
 from inference.volume import neighbour_slices
-from training.augmentation import turned, turned_edges
+from training.augmentation import augment_warp, turned, turned_edges
 from training.store import StoredCase
 
 
@@ -202,12 +202,13 @@ def draw_slice(
     known_tight: float,
     rng: np.random.Generator,
     together: bool = False,
+    warp: float = 0.0,
 ) -> tuple[NDArray[np.uint8], list[DrawnPrompt]] | None:
     """A slice of a volume with prompts as propagation meets them; None where nothing was drawn.
 
     ``picture_share`` of the slices are shown alone, as the 2D cases of their modality are; the
     others with their neighbours as channels.  ``together``: boxes of the former are drawn as
-    :func:`draw_together` does.
+    :func:`draw_together` does.  ``warp``: the share of the former that is bent.
     """
     boxes = volume_boxes(case)
     ranges = [np.arange(b[2], b[5] + 1) for b in boxes.values()]
@@ -218,10 +219,12 @@ def draw_slice(
     if as_picture:
         picture = np.repeat(picture[..., 1:2], 3, axis=2)
     turn = (rng.random() < 0.5, rng.random() < 0.5, rng.random() < 0.3)
-    if as_picture and together:
-        labels = turned(np.asarray(case.gts[z]), *turn)
-        prompts = draw_together(labels, limit, known_tight, rng)
-        return (turned(picture, *turn), prompts) if prompts else None
+    if as_picture and (together or warp):
+        picture, labels = turned(picture, *turn), turned(np.asarray(case.gts[z]), *turn)
+        if warp and rng.random() < warp:
+            picture, labels = augment_warp(picture, labels, rng)
+        prompts = (draw_together if together else draw_objects)(labels, limit, known_tight, rng)
+        return (picture, prompts) if prompts else None
     present = rng.permutation([k for k, b in boxes.items() if b[2] <= z <= b[5]])[:limit]
     drawn = [draw_step(case, int(k), z, as_picture, known_tight, rng) for k in present]
     prompts = [

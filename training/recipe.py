@@ -85,6 +85,9 @@ class SampleConfig:
     (:mod:`training.synthesis`)."""
     synthesis_below: int = 40
     """A modality is thin with fewer 2D training cases than this."""
+    warp: float = 0.0
+    """Share of pictures, and of slices shown alone, bent by a smooth random field
+    (:func:`training.augmentation.augment_warp`)."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from inference.preprocess import Frame, encoder_input
 from inference.prompt import box_regions
 from inference.resample import Rect, resample
 from inference.rules import Normalisation, RegionRule
-from training.augmentation import augment_geometry, augment_intensity
+from training.augmentation import augment_geometry, augment_intensity, augment_warp
 from training.corruption import corrupt
 from training.errors import TrainingError
 from training.prompts import DrawnPrompt, draw_objects, draw_slice, draw_together
@@ -108,8 +108,11 @@ class SampleSet(Dataset[Sample]):
                 config.known_tight,
                 rng,
                 together=self.rule.others,
+                warp=config.warp,
             )
         picture, labels = augment_geometry(np.asarray(case.imgs), np.asarray(case.gts), rng)
+        if config.warp and rng.random() < config.warp:
+            picture, labels = augment_warp(picture, labels, rng)
         thin = config.synthesis > 0 and case.info.modality in self.thin
         if thin and rng.random() < config.synthesis:
             picture = synthetic_picture(labels, picture, rng)

@@ -23,6 +23,8 @@ KINDS = {
     "unfold_contrast": recipe.UnfoldConfig,
     "finetune_others": recipe.FinetuneConfig,
     "finetune_pretrained": recipe.FinetuneConfig,
+    "unfold_joined": recipe.UnfoldConfig,
+    "finetune_warp": recipe.FinetuneConfig,
     "join": recipe.JoinConfig,
     "unfold_others": recipe.UnfoldConfig,
     "finetune_volumes": recipe.VolumesConfig,
@@ -55,7 +57,7 @@ def test_a_file_says_every_value_of_its_step(name, tmp_path):
 
 OF_ONE_RUN = {
     *("finetune_restart", "finetune_known_tight", "finetune_contrast", "finetune_others"),
-    "finetune_pretrained",
+    *("finetune_pretrained", "finetune_warp", "unfold_joined"),
     *("unfold", "unfold_contrast", "unfold_others", "experts_contrast", "validate"),
 }
 """Files that are not their step's defaults."""

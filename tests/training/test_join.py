@@ -98,3 +98,33 @@ def test_other_kinds_are_refused(runs, tmp_path, which):
 
     with pytest.raises(CheckpointError, match="expected a plain and a pretrained decoder, found"):
         join(runs[which[0]], runs[which[1]], tmp_path / "run", JoinConfig())
+
+
+def test_a_run_of_both_gives_its_plain_decoder(runs, tmp_path):
+    from training.checkpoint import averaged_weights
+    from training.export import run_config
+    from training.join import join
+
+    first, second, plain, _ = runs
+    both = join(first, second, tmp_path / "both", JoinConfig())
+    other = tiny_network(3, **DECODERS["pretrained"])
+    other.encoder.load_state_dict(plain.encoder.state_dict())
+    later = run_of(tmp_path / "c", other.state_dict(), **DECODERS["pretrained"])
+    again = averaged_weights(join(both.parent, later, tmp_path / "again", JoinConfig()))
+    expected = averaged_weights(join(first, later, tmp_path / "expected", JoinConfig()))
+    assert again.keys() == expected.keys()
+    assert all(torch.equal(again[name], expected[name]) for name in again)
+    assert run_config(tmp_path / "again") == run_config(tmp_path / "expected")
+
+
+@pytest.mark.parametrize("kind", ["plain", "pretrained"])
+def test_training_goes_on_from_one_of_both(runs, tmp_path, kind):
+    from training.finetune import start_with
+    from training.join import join
+
+    both = join(runs[0], runs[1], tmp_path / "both", JoinConfig())
+    sizes = {"contrast": True, "region_size": 16} if kind == "plain" else DECODERS[kind]
+    network = tiny_network(4, **sizes)
+    start_with(network, both)
+    for name, value in runs[2 if kind == "plain" else 3].state_dict().items():
+        assert torch.equal(network.state_dict()[name], value), name

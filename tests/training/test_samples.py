@@ -132,7 +132,12 @@ def test_options_that_are_off_change_no_sample(samples, store):
     plain = samples.SampleSet(cases, 64, RULE, 1, 3)
     never = samples.SampleSet(cases, 64, RULE, 1, 3, SampleConfig(synthesis=1.0, synthesis_below=1))
     spoilt = samples.SampleSet(cases, 64, RULE, 1, 3, SampleConfig(corruption=1.0))
+    shown, bent = (
+        samples.SampleSet(cases, 64, RULE, 1, 3, SampleConfig(picture_share=1.0, warp=warp))
+        for warp in (0.0, 1.0)
+    )
     for i in range(4):
+        assert not np.array_equal(shown[i].image, bent[i].image)
         assert np.array_equal(plain[i].crops, never[i].crops)
         assert not np.array_equal(plain[i].image, spoilt[i].image)
 
@@ -258,3 +263,31 @@ def test_slices_that_are_shown_as_pictures_have_other_boxes_too(samples, store, 
     for i in range(6):
         sample = drawn[i]
         assert sample.crops.shape[1] == 6 and not sample.context.any()
+
+
+@pytest.mark.parametrize("shape", [(90, 130), (17, 300), (5, 7)])
+def test_a_bent_picture_and_its_labels_go_together(rng, shape):
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    labels = (1 + (y * 4 // shape[0]) * 4 + x * 4 // shape[1]).astype(np.uint16)
+    picture = np.repeat((labels * 12).astype(np.uint8)[..., None], 3, axis=2)
+    bent, named = augmentation.augment_warp(picture, labels, rng)
+    assert bent.shape == picture.shape and named.dtype == np.uint16
+    assert set(np.unique(named)) == set(np.unique(labels))  # nothing lost, nothing from outside
+    inner = named[1:-1, 1:-1]
+    alike = np.ones(inner.shape, bool)
+    for a in range(3):
+        for b in range(3):
+            alike &= named[a : a + inner.shape[0], b : b + inner.shape[1]] == inner
+    assert np.array_equal(bent[1:-1, 1:-1, 0][alike], inner[alike] * 12)
+    if min(shape) > 20:
+        assert 0.01 < (named != labels).mean() < 0.3
+
+
+def test_a_bend_leaves_the_border_where_it_is(rng):
+    y, x = np.mgrid[:160, :160]
+    rings = np.minimum(np.minimum(y, 159 - y), np.minimum(x, 159 - x)).astype(np.uint16)
+    _, named = augmentation.augment_warp(np.zeros((160, 160, 3), np.uint8), rings, rng)
+    edge = np.concatenate([named[0], named[-1], named[:, 0], named[:, -1]])
+    assert edge.max() <= 1
+    steps = np.abs(np.diff(named[20:-20, 80].astype(int)))
+    assert steps.max() <= 2  # smooth: neighbours stay neighbours
