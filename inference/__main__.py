@@ -6,6 +6,7 @@ The first case's graphs are on their way before the rest of the program is impor
 import gc
 import os
 import sys
+from importlib import import_module
 
 if __name__ == "__main__":
     # numpy's own threads wait for work by spinning, on the engine's cores; its products are small.
@@ -16,6 +17,9 @@ if __name__ == "__main__":
 
     keep_memory()
     begin(sys.argv[1:])
+    if sys.version_info < (3, 12):  # from then on datetime is no more than this, too
+        # numpy asks for it, and its half in Python takes 5 ms
+        sys.modules.setdefault("datetime", import_module("_datetime"))
     from inference.command_line import leave, main
 
     held: list[object] = []  # else the engine would be taken apart when all is written

@@ -29,14 +29,22 @@ class DrawnPrompt:
 
 
 def draw_objects(
-    labels: NDArray[np.uint16], limit: int, known_tight: float, rng: np.random.Generator
+    labels: NDArray[np.uint16],
+    limit: int,
+    known_tight: float,
+    rng: np.random.Generator,
+    nested: bool = False,
 ) -> list[DrawnPrompt]:
-    """Boxes as users draw them around up to ``limit`` objects of a picture."""
+    """Boxes as users draw them around up to ``limit`` objects of a picture.
+
+    ``nested``: what lies inside an object belongs to it, as in :func:`draw_together`.
+    """
     present = np.unique(labels)
     present = rng.permutation(present[present > 0])[:limit]
+    inside = objects_inside(labels, ndimage.find_objects(labels.astype(np.int32))) if nested else {}
     prompts = []
     for label in present:
-        target = labels == label
+        target = np.isin(labels, [label, *inside.get(int(label), [])])
         edges = mask_edges(target)
         if edges is not None and target.sum() >= 4:
             prompts.append(draw_box(edges, target, known_tight, rng))
@@ -203,12 +211,14 @@ def draw_slice(
     rng: np.random.Generator,
     together: bool = False,
     warp: float = 0.0,
+    nested: bool = False,
 ) -> tuple[NDArray[np.uint8], list[DrawnPrompt]] | None:
     """A slice of a volume with prompts as propagation meets them; None where nothing was drawn.
 
     ``picture_share`` of the slices are shown alone, as the 2D cases of their modality are; the
     others with their neighbours as channels.  ``together``: boxes of the former are drawn as
-    :func:`draw_together` does.  ``warp``: the share of the former that is bent.
+    :func:`draw_together` does.  ``warp``: the share of the former that is bent; ``nested``: their
+    objects hold what lies inside them.
     """
     boxes = volume_boxes(case)
     ranges = [np.arange(b[2], b[5] + 1) for b in boxes.values()]
@@ -219,11 +229,15 @@ def draw_slice(
     if as_picture:
         picture = np.repeat(picture[..., 1:2], 3, axis=2)
     turn = (rng.random() < 0.5, rng.random() < 0.5, rng.random() < 0.3)
-    if as_picture and (together or warp):
+    if as_picture and (together or warp or nested):
         picture, labels = turned(picture, *turn), turned(np.asarray(case.gts[z]), *turn)
         if warp and rng.random() < warp:
             picture, labels = augment_warp(picture, labels, rng)
-        prompts = (draw_together if together else draw_objects)(labels, limit, known_tight, rng)
+        prompts = (
+            draw_together(labels, limit, known_tight, rng)
+            if together
+            else draw_objects(labels, limit, known_tight, rng, nested)
+        )
         return (picture, prompts) if prompts else None
     present = rng.permutation([k for k, b in boxes.items() if b[2] <= z <= b[5]])[:limit]
     drawn = [draw_step(case, int(k), z, as_picture, known_tight, rng) for k in present]

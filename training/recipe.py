@@ -85,6 +85,9 @@ class SampleConfig:
     (:mod:`training.synthesis`)."""
     synthesis_below: int = 40
     """A modality is thin with fewer 2D training cases than this."""
+    nested: bool = False
+    """What lies inside an object belongs to its target, a cup to its disc: what is painted over it
+    keeps its pixels (:mod:`inference.overlap`).  With ``model.others`` always."""
     warp: float = 0.0
     """Share of pictures, and of slices shown alone, bent by a smooth random field
     (:func:`training.augmentation.augment_warp`)."""

@@ -109,6 +109,7 @@ class SampleSet(Dataset[Sample]):
                 rng,
                 together=self.rule.others,
                 warp=config.warp,
+                nested=config.nested,
             )
         picture, labels = augment_geometry(np.asarray(case.imgs), np.asarray(case.gts), rng)
         if config.warp and rng.random() < config.warp:
@@ -116,8 +117,10 @@ class SampleSet(Dataset[Sample]):
         thin = config.synthesis > 0 and case.info.modality in self.thin
         if thin and rng.random() < config.synthesis:
             picture = synthetic_picture(labels, picture, rng)
-        draw = draw_together if self.rule.others else draw_objects
-        return picture, draw(labels, self.regions_per_image, config.known_tight, rng)
+        limit, told = self.regions_per_image, config.known_tight
+        if self.rule.others:
+            return picture, draw_together(labels, limit, told, rng)
+        return picture, draw_objects(labels, limit, told, rng, config.nested)
 
 
 def batches(

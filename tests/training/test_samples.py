@@ -291,3 +291,37 @@ def test_a_bend_leaves_the_border_where_it_is(rng):
     assert edge.max() <= 1
     steps = np.abs(np.diff(named[20:-20, 80].astype(int)))
     assert steps.max() <= 2  # smooth: neighbours stay neighbours
+
+
+def test_a_disc_is_asked_for_with_its_cup_where_objects_are_nested(samples, rng):
+    labels = np.zeros((40, 40), np.uint16)
+    labels[5:30, 5:30], labels[10:20, 10:20], labels[33:38, 33:38] = 1, 2, 3
+    asked = {
+        nested: {
+            p.edges: int(p.target.sum()) for p in prompts.draw_objects(labels, 9, 0, rng, nested)
+        }
+        for nested in (False, True)
+    }
+    disc, cup, apart = 25 * 25, 10 * 10, 5 * 5
+    assert sorted(asked[False].values()) == [apart, cup, disc - cup]
+    assert sorted(asked[True].values()) == [apart, cup, disc]
+
+
+def test_slices_shown_as_pictures_are_nested_too(samples, store):
+    from training.recipe import SampleConfig
+
+    volumes = [c for c in read_store(store, "train") if c.is_volume]
+    for case in volumes:  # a block with a hole that is an object
+        gts = np.zeros_like(case.gts)
+        gts[:, 4:20, 4:20], gts[:, 8:14, 8:14] = 1, 2
+        case = dataclasses.replace(case, gts=gts)
+        most = {}
+        for nested in (False, True):
+            drawn = [
+                prompts.draw_slice(case, 9, 1.0, 0.0, np.random.default_rng(i), nested=nested)
+                for i in range(4)
+            ]
+            most[nested] = {max(int(p.target.sum()) for p in found[1]) for found in drawn}
+        assert most == {False: {256 - 36}, True: {256}}
+    config = SampleConfig(picture_share=1.0, nested=True)
+    assert samples.SampleSet(volumes, 64, RULE, 3, 0, config)[0].targets.any()
