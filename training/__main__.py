@@ -137,6 +137,13 @@ def join(args: argparse.Namespace, config: recipe.JoinConfig) -> None:
     print(join(args.first, args.second, args.run, config))
 
 
+def part(args: argparse.Namespace, config: recipe.PartConfig) -> None:
+    """One of two decoders."""
+    from training.join import part
+
+    print(part(args.joined, args.run, config))
+
+
 def export(args: argparse.Namespace, config: recipe.ExportConfig) -> None:
     """Checkpoint to bundle."""
     from training.export import export_bundle
@@ -152,7 +159,7 @@ def export_volumes(args: argparse.Namespace, config: recipe.VolumeExportConfig) 
     """Checkpoint into a bundle that is there."""
     from training.export_volumes import export_volumes
 
-    export_volumes(args.run, args.bundle, args.out, config, args.checkpoint)
+    export_volumes(args.run, args.bundle, args.out, config, args.checkpoint, args.walks)
     print(args.out)
 
 
@@ -308,6 +315,12 @@ STEPS: dict[str, Step] = {
         recipe.JoinConfig,
         join,
     ),
+    "part": Step(
+        "one of the two decoders of a joined run as a run of its own",
+        (("joined", True, "a run with both"), RUN),
+        recipe.PartConfig,
+        part,
+    ),
     "export": Step(
         "a run's averaged weights into a bundle",
         (
@@ -325,6 +338,7 @@ STEPS: dict[str, Step] = {
         (
             ("run", True, "run, or bundle with such a network"),
             ("checkpoint", False, "default: last.pt of the run"),
+            ("walks", False, "bundle that answers slices where a volume is walked through"),
             BUNDLE,
             OUT,
         ),

@@ -37,6 +37,7 @@ def export_volumes(
     folder: Path,
     config: VolumeExportConfig | None = None,
     checkpoint: Path | None = None,
+    walks: Path | None = None,
 ) -> None:
     """Write ``bundle`` with the network of ``source`` beside its graphs, in place of what is at
     ``folder``; every model of it then answers volumes by it.
@@ -44,6 +45,8 @@ def export_volumes(
     Args:
         source: a run, whose averaged weights are exported, or a bundle that has the network
             already, for pictures trained anew.
+        walks: a bundle whose default model is asked about slices where a volume is walked through
+            (the network's doubts); None: whichever answers pictures.
     Raises:
         CheckpointError: there is no checkpoint, or it is not of the run's network; the bundle has
             no network of volumes.
@@ -61,6 +64,8 @@ def export_volumes(
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(bundle, partial)
     write(partial / rule.graph)
+    if walks is not None:
+        add_walks(content, walks, partial)
     rule = replace(
         rule,
         threshold=config.threshold,
@@ -77,6 +82,22 @@ def export_volumes(
     content["volume_training"] = record
     write_json(content, partial / "bundle.json")
     replace_folder(partial, folder)
+
+
+def add_walks(content: dict[str, Any], walks: Path, folder: Path) -> None:
+    """The default model of a bundle into the one in ``folder`` (``content``), for volumes; a graph
+    that is byte for byte there already is not stored twice."""
+    given = json.loads((walks / "bundle.json").read_text())
+    spec = dict(given["models"][given["routing"]["default"]])
+    known = {digest: file for file, digest in content["files"].items()}
+    for part in ("encoder", "decoder"):
+        file = spec[part]
+        digest = given["files"][file]
+        if digest not in known:
+            known[digest] = f"walk-{file}"
+            shutil.copyfile(walks / file, folder / known[digest])
+        spec[part] = known[digest]
+    content["models"]["walk"], content["routing"]["3D"] = spec, "walk"
 
 
 Network = tuple[VolumeRegionRule, dict[str, Any], Callable[[Path], object]]

@@ -14,7 +14,6 @@ from training.checkpoint import averaged_weights
 from training.devices import Place, place_of
 from training.efficientnet import LiteBackbone
 from training.errors import CheckpointError, ConfigError, reason_of
-from training.joined_decoder import without_the_other
 from training.losses import iou_loss, mask_loss
 from training.model import PromptedSegmenter
 from training.optimisation import Objective, Run, Weights
@@ -155,14 +154,12 @@ def finetune(
 
 def start_with(segmenter: PromptedSegmenter, path: Path) -> None:
     """Load a checkpoint's averaged weights; a head that it lacks keeps its random ones.  For a
-    pretrained decoder the checkpoint may have a plain one, which is left out; of a joined one,
-    either decoder is taken for a network of that kind.
+    pretrained decoder the checkpoint may have a plain one, which is left out.
 
     Raises:
         CheckpointError: it is of another network.
     """
     weights, may_lack = averaged_weights(path), "decoder.iou_head."
-    weights = without_the_other(weights, segmenter.config.decoder)
     has_eyes = any(name.startswith("decoder.backbone.") for name in weights)
     if segmenter.config.decoder == "pretrained" and not has_eyes:
         weights = {k: v for k, v in weights.items() if not k.startswith("decoder.")}

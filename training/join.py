@@ -1,5 +1,5 @@
 """Two runs with one encoder, a plain decoder's and a pretrained one's, as a run whose decoder is
-both (:mod:`training.joined_decoder`)."""
+both (:mod:`training.joined_decoder`), and such a run's parts."""
 
 import shutil
 from dataclasses import replace
@@ -11,8 +11,7 @@ from training.checkpoint import load_state, save_state
 from training.configuration import write_config
 from training.errors import CheckpointError
 from training.export import run_config
-from training.joined_decoder import without_the_other
-from training.recipe import JoinConfig
+from training.recipe import JoinConfig, PartConfig
 
 
 def join(plain: Path, pretrained: Path, run_dir: Path, config: JoinConfig) -> Path:
@@ -21,21 +20,15 @@ def join(plain: Path, pretrained: Path, run_dir: Path, config: JoinConfig) -> Pa
 
     There is no optimiser; ``finetune --start-from`` takes it.
 
-    Args:
-        plain: a run of the plain decoder, or of both: its plain one is taken.
-
     Raises:
         CheckpointError: the decoders are others, or the encoders differ.
     """
     states = [load_state(run / "last.pt") for run in (plain, pretrained)]
     runs = [run_config(run) for run in (plain, pretrained)]
-    found = tuple(run.model.decoder for run in runs)
-    if found[0] == "joined":
-        states[0]["average"] = without_the_other(states[0]["average"], "plain")
-    kinds = ("plain", "pretrained")
-    if found not in (kinds, ("joined", "pretrained")):
+    kinds = tuple(run.model.decoder for run in runs)
+    if kinds != ("plain", "pretrained"):
         raise CheckpointError(
-            f"{plain}, {pretrained}: expected a plain and a pretrained decoder, found {found}"
+            f"{plain}, {pretrained}: expected a plain and a pretrained decoder, found {kinds}"
         )
     first, second = (state["average"] for state in states)
     encoder = {k: v for k, v in first.items() if k.startswith("encoder.")}
@@ -50,13 +43,11 @@ def join(plain: Path, pretrained: Path, run_dir: Path, config: JoinConfig) -> Pa
         for name, value in state.items():
             if name.startswith("decoder."):
                 weights[f"decoder.{kind}.{name.removeprefix('decoder.')}"] = value
-    first_model = runs[0].model
-    both = first_model.decoder == "joined"
     model = replace(
-        first_model,
+        runs[0].model,
         decoder="joined",
         region_size=runs[1].model.region_size,
-        plain_region=first_model.plain_region if both else first_model.region_size,
+        plain_region=runs[0].model.region_size,
         pretrained_share=config.share,
     )
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -64,5 +55,30 @@ def join(plain: Path, pretrained: Path, run_dir: Path, config: JoinConfig) -> Pa
     if (pretrained / "log.jsonl").exists():
         shutil.copy2(pretrained / "log.jsonl", run_dir / "log.jsonl")
     state = {"model": weights, "average": weights, "optimiser": {}, "step": states[1]["step"]}
+    save_state(state, run_dir / "last.pt")
+    return run_dir / "last.pt"
+
+
+def part(joined: Path, run_dir: Path, config: PartConfig) -> Path:
+    """Write a run whose checkpoint holds the averaged weights of one of the two decoders of a run,
+    and of its encoder: what :func:`join` was given.
+
+    Raises:
+        CheckpointError: the run has one decoder alone.
+    """
+    state, run = load_state(joined / "last.pt"), run_config(joined)
+    model, own = run.model, f"decoder.{config.decoder}."
+    if model.decoder != "joined":
+        raise CheckpointError(f"{joined}: expected a joined decoder, found a {model.decoder} one")
+    weights = {
+        name.replace(own, "decoder.", 1): value
+        for name, value in state["average"].items()
+        if name.startswith((own, "encoder."))
+    }
+    side = model.plain_region if config.decoder == "plain" else model.region_size
+    run_dir.mkdir(parents=True, exist_ok=True)
+    of_part = replace(model, decoder=config.decoder, region_size=side)
+    write_config(replace(run, model=of_part), run_dir / "config.toml")
+    state = {"model": weights, "average": weights, "optimiser": {}, "step": state["step"]}
     save_state(state, run_dir / "last.pt")
     return run_dir / "last.pt"

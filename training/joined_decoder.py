@@ -50,13 +50,3 @@ class JoinedDecoder(nn.Module):
         share = self.share * (1 - context[:, 0, None, None])  # none of it in a volume
         joined: Tensor = share * seen + (1 - share) * plain
         return joined
-
-
-def without_the_other(weights: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
-    """A joined decoder's weights as those of one of its two (``kind``), by the names that it has
-    alone; any other checkpoint's as they are."""
-    own = f"decoder.{kind}."
-    if not any(name.startswith(own) for name in weights):
-        return weights
-    kept = {k: v for k, v in weights.items() if k.startswith(own) or not k.startswith("decoder.")}
-    return {k.replace(own, "decoder.", 1): v for k, v in kept.items()}

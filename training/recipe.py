@@ -274,6 +274,13 @@ class JoinConfig:
 
 
 @dataclass(frozen=True)
+class PartConfig:
+    """One of two decoders that answer together."""
+
+    decoder: Literal["plain", "pretrained"] = "pretrained"
+
+
+@dataclass(frozen=True)
 class ExportConfig:
     """A bundle's settings."""
 

@@ -26,6 +26,7 @@ KINDS = {
     "unfold_joined": recipe.UnfoldConfig,
     "finetune_warp": recipe.FinetuneConfig,
     "join": recipe.JoinConfig,
+    "part": recipe.PartConfig,
     "unfold_others": recipe.UnfoldConfig,
     "finetune_volumes": recipe.VolumesConfig,
     "experts": recipe.ExpertsConfig,

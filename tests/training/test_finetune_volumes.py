@@ -11,7 +11,13 @@ import inference
 from inference.bundle_file import read_bundle
 from tests.training.conftest import TINY_VOLUMES
 from training.errors import CheckpointError
-from training.recipe import DeviceConfig, VolumeExportConfig, VolumeModelConfig, VolumesConfig
+from training.recipe import (
+    DeviceConfig,
+    ExportConfig,
+    VolumeExportConfig,
+    VolumeModelConfig,
+    VolumesConfig,
+)
 
 SHORT = VolumesConfig(
     steps=4,
@@ -166,6 +172,26 @@ def test_another_bundles_network_may_be_taken_over(exported, tmp_path):
         for f in (exported, tmp_path / "out")
     )
     assert old == new
+
+
+def test_volumes_may_be_walked_by_another_bundles_model(exported, tmp_path):
+    from tests.training.conftest import tiny_network
+    from training.export import write_bundle
+    from training.export_volumes import export_volumes
+
+    for name, seed in (("pictures", 1), ("walks", 2)):
+        network = tiny_network(seed)
+        network.encoder.load_state_dict(tiny_network(1).encoder.state_dict())
+        write_bundle(network.state_dict(), network.config, tmp_path / name, ExportConfig())
+    export_volumes(exported, tmp_path / "pictures", tmp_path / "out", walks=tmp_path / "walks")
+    made, walks = read_bundle(tmp_path / "out"), read_bundle(tmp_path / "walks")
+    made.verify()
+    assert set(made.sha256) == {"encoder.onnx", "decoder.onnx", "walk-decoder.onnx", "volume.onnx"}
+    assert made.sha256["walk-decoder.onnx"] == walks.sha256["decoder.onnx"]
+    spec = made.models[made.model_for("MR", is_volume=True)]
+    assert (spec.encoder, spec.decoder) == ("encoder.onnx", "walk-decoder.onnx")
+    assert spec.volume_region == rule_of(made)
+    assert made.models[made.model_for("MR")].decoder == "decoder.onnx"
 
 
 def test_a_bundle_without_a_network_of_volumes_is_no_source(exported, tmp_path):

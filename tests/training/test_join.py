@@ -8,7 +8,7 @@ import pytest
 from tests.training.conftest import DECODERS, TINY, answers_of, tiny_network
 from training.configuration import write_config
 from training.errors import CheckpointError
-from training.recipe import ExportConfig, FinetuneConfig, JoinConfig, ModelConfig
+from training.recipe import ExportConfig, FinetuneConfig, JoinConfig, ModelConfig, PartConfig
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
@@ -100,31 +100,24 @@ def test_other_kinds_are_refused(runs, tmp_path, which):
         join(runs[which[0]], runs[which[1]], tmp_path / "run", JoinConfig())
 
 
-def test_a_run_of_both_gives_its_plain_decoder(runs, tmp_path):
+@pytest.mark.parametrize("kind", ["plain", "pretrained"])
+def test_its_parts_are_what_was_joined(runs, tmp_path, kind):
     from training.checkpoint import averaged_weights
     from training.export import run_config
-    from training.join import join
+    from training.join import join, part
 
-    first, second, plain, _ = runs
-    both = join(first, second, tmp_path / "both", JoinConfig())
-    other = tiny_network(3, **DECODERS["pretrained"])
-    other.encoder.load_state_dict(plain.encoder.state_dict())
-    later = run_of(tmp_path / "c", other.state_dict(), **DECODERS["pretrained"])
-    again = averaged_weights(join(both.parent, later, tmp_path / "again", JoinConfig()))
-    expected = averaged_weights(join(first, later, tmp_path / "expected", JoinConfig()))
-    assert again.keys() == expected.keys()
-    assert all(torch.equal(again[name], expected[name]) for name in again)
-    assert run_config(tmp_path / "again") == run_config(tmp_path / "expected")
+    joined = join(runs[0], runs[1], tmp_path / "run", JoinConfig())
+    found = averaged_weights(part(joined.parent, tmp_path / kind, PartConfig(kind)))
+    network = runs[2 if kind == "plain" else 3]
+    assert found.keys() == network.state_dict().keys()
+    assert all(torch.equal(found[k], v) for k, v in network.state_dict().items())
+    model, expected = (run_config(r).model for r in (tmp_path / kind, runs[kind != "plain"]))
+    assert (model.decoder, model.region_size) == (expected.decoder, expected.region_size)
 
 
-@pytest.mark.parametrize("kind", ["plain", "pretrained"])
-def test_training_goes_on_from_one_of_both(runs, tmp_path, kind):
-    from training.finetune import start_with
-    from training.join import join
+def test_one_decoder_has_no_parts(runs, tmp_path):
+    from training.join import part
 
-    both = join(runs[0], runs[1], tmp_path / "both", JoinConfig())
-    sizes = {"contrast": True, "region_size": 16} if kind == "plain" else DECODERS[kind]
-    network = tiny_network(4, **sizes)
-    start_with(network, both)
-    for name, value in runs[2 if kind == "plain" else 3].state_dict().items():
-        assert torch.equal(network.state_dict()[name], value), name
+    with pytest.raises(CheckpointError, match="expected a joined decoder, found a plain one"):
+        part(runs[0], tmp_path / "run", PartConfig())
+    assert not (tmp_path / "run").exists()
