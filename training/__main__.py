@@ -118,9 +118,14 @@ def experts(args: argparse.Namespace, config: recipe.ExpertsConfig) -> None:
     from training.experts import train_experts
 
     run, bundle, out = args.general_run, args.bundle, args.out
-    for verdict in train_experts(args.store, run, bundle, args.run, out, config):
-        kept = "kept" if verdict.kept else "refused"
-        print(f"{verdict.group}, {verdict.modality}: {kept} ({verdict.reason})")
+    print(*train_experts(args.store, run, bundle, args.run, out, config), sep="\n")
+
+
+def adopt(args: argparse.Namespace, config: recipe.AdoptConfig) -> None:
+    """Judge, compose; print the verdicts."""
+    from training.experts import adopt
+
+    print(*adopt(args.store, args.bundle, args.other, args.out, config), sep="\n")
 
 
 def mix(args: argparse.Namespace, config: recipe.MixConfig) -> None:
@@ -298,6 +303,12 @@ STEPS: dict[str, Step] = {
         (STORE, ("general-run", True, "run of the general model"), BUNDLE, RUN, OUT),
         recipe.ExpertsConfig,
         experts,
+    ),
+    "adopt": Step(
+        "another bundle's model for the modalities in which it wins on validation",
+        (STORE, BUNDLE, ("other", True, "bundle with that model"), OUT),
+        recipe.AdoptConfig,
+        adopt,
     ),
     "mix": Step(
         "the average of two runs' weights",

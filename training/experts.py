@@ -9,6 +9,7 @@ an expert mostly learns their sources by heart.
 import json
 import logging
 import shutil
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from training.checkpoint import averaged_weights, best_checkpoint
 from training.errors import TrainingError
 from training.export import run_config, write_bundle
 from training.finetune import finetune
-from training.recipe import ExpertsConfig, ExportConfig
+from training.recipe import AdoptConfig, ExpertsConfig, ExportConfig
 from training.store import StoredCase, read_store
 from training.validate import CaseAccuracy, validate
 
@@ -42,13 +43,18 @@ class Verdict:
     kept: bool
     reason: str
 
+    def __str__(self) -> str:
+        """On one line."""
+        kept = "kept" if self.kept else "refused"
+        return f"{self.group}, {self.modality}: {kept} ({self.reason})"
+
 
 def judge(
     group: str,
     modality: str,
     general: Sequence[CaseAccuracy],
     expert: Sequence[CaseAccuracy],
-    config: ExpertsConfig,
+    config: ExpertsConfig | AdoptConfig,
 ) -> Verdict:
     """Compare the two on the same cases of ``modality``.
 
@@ -82,8 +88,9 @@ def compose(
 ) -> None:
     """A bundle of ``general`` in which ``experts`` (group to bundle) answer for their modalities.
 
-    An expert takes over the settings (thresholds, prior) of the model that answered before; a graph
-    that is byte for byte one of the general model's is not stored twice.
+    An expert takes over the settings (thresholds, prior) of the model that answered before, but for
+    the regions that its decoder sees; a graph that is byte for byte one of the general model's is
+    not stored twice.
     """
     content: dict[str, Any] = json.loads((general / "bundle.json").read_text())
     partial = folder.with_name(f".{folder.name}.partial")
@@ -92,18 +99,18 @@ def compose(
     known = {digest: file for file, digest in content["files"].items()}
     for group, bundle in experts.items():
         spec = json.loads((bundle / "bundle.json").read_text())
-        files = {}
+        own = {"region": spec["models"]["general"]["region"]}
         for part in ("encoder", "decoder"):
             file = spec["models"]["general"][part]
             digest = spec["files"][file]
             if digest not in known:
                 known[digest] = f"{group}-{file}"
                 shutil.copyfile(bundle / file, partial / known[digest])
-            files[part] = known[digest]
+            own[part] = known[digest]
         for modality in answers[group]:
             before = content["routing"].get(modality, content["routing"]["default"])
             name = group if before == content["routing"]["default"] else f"{group}-{before}"
-            content["models"][name] = {**content["models"][before], **files}
+            content["models"][name] = {**content["models"][before], **own}
             content["routing"][modality] = name
     content["files"] = graph_digests(partial)
     write_json(content, partial / "bundle.json")
@@ -136,12 +143,27 @@ def train_experts(
         judged = [c for c in cases if c.info.modality in modalities]
         found = judge_group(group, modalities, general, bundles[group], judged, config)
         for verdict in found:
-            kept = "kept" if verdict.kept else "refused"
-            log.info("%s, %s: %s, %s", group, verdict.modality, kept, verdict.reason)
+            log.info("%s", verdict)
         verdicts += found
     answers = {g: [v.modality for v in verdicts if v.group == g and v.kept] for g in bundles}
     kept_bundles = {g: b for g, b in bundles.items() if answers[g]}
     compose(general, kept_bundles, answers, folder)
+    content = json.loads((folder / "bundle.json").read_text())
+    content["experts"] = [asdict(v) for v in verdicts]
+    write_json(content, folder / "bundle.json")
+    return verdicts
+
+
+def adopt(
+    store_dir: Path, general: Path, other: Path, folder: Path, config: AdoptConfig
+) -> list[Verdict]:
+    """Let another bundle's general model, as it is, answer for pictures of the modalities in which
+    it wins; ``folder`` gets the bundle, every verdict under ``experts`` in its bundle.json."""
+    cases = [c for c in read_store(store_dir, "val") if not c.is_volume]
+    modalities = tuple(sorted({c.info.modality for c in cases}))
+    verdicts = judge_group(config.name, modalities, general, other, cases, config)
+    won = [v.modality for v in verdicts if v.kept]
+    compose(general, {config.name: other} if won else {}, {config.name: won}, folder)
     content = json.loads((folder / "bundle.json").read_text())
     content["experts"] = [asdict(v) for v in verdicts]
     write_json(content, folder / "bundle.json")
@@ -173,13 +195,14 @@ def judge_group(
     general: Path,
     expert: Path,
     cases: Sequence[StoredCase],
-    config: ExpertsConfig,
+    config: ExpertsConfig | AdoptConfig,
 ) -> list[Verdict]:
     """A verdict for every modality of a group, the expert answering as it would in the bundle."""
-    candidate = expert.with_name("candidate")
-    compose(general, {group: expert}, {group: modalities}, candidate)
-    before, after = (
-        validate(inference.load(folder, precision="f32"), cases, with_nsd=False)
-        for folder in (general, candidate)
-    )
+    with tempfile.TemporaryDirectory() as kept:
+        candidate = Path(kept, "candidate")
+        compose(general, {group: expert}, {group: modalities}, candidate)
+        before, after = (
+            validate(inference.load(folder, precision="f32"), cases, with_nsd=False)
+            for folder in (general, candidate)
+        )
     return [judge(group, modality, before, after, config) for modality in modalities]

@@ -93,7 +93,7 @@ def draw_together(
 
 
 def objects_inside(
-    labels: NDArray[np.uint16], found: Sequence[tuple[slice, slice] | None]
+    labels: NDArray[np.uint16], found: Sequence[tuple[slice, ...] | None]
 ) -> dict[int, list[int]]:
     """The objects that lie inside each object of a picture, and inside those.
 

@@ -258,6 +258,17 @@ class UnfoldConfig:
 
 
 @dataclass(frozen=True)
+class AdoptConfig:
+    """Another bundle's model where it wins, as it is."""
+
+    name: str = "plain"
+    """Of that model in the bundle, and before the names of its files."""
+    least_gain: float = 0.005
+    least_groups: int = 5
+    """As those of ``experts``."""
+
+
+@dataclass(frozen=True)
 class MixConfig:
     """Average of two runs' weights."""
 

@@ -25,6 +25,7 @@ KINDS = {
     "finetune_pretrained": recipe.FinetuneConfig,
     "unfold_joined": recipe.UnfoldConfig,
     "finetune_warp": recipe.FinetuneConfig,
+    "adopt": recipe.AdoptConfig,
     "join": recipe.JoinConfig,
     "part": recipe.PartConfig,
     "unfold_others": recipe.UnfoldConfig,

@@ -9,7 +9,14 @@ import pytest
 from inference.bundle_file import read_bundle
 from tests.training.conftest import TINY
 from training.errors import TrainingError
-from training.recipe import DeviceConfig, ExpertsConfig, ExportConfig, FinetuneConfig, ModelConfig
+from training.recipe import (
+    AdoptConfig,
+    DeviceConfig,
+    ExpertsConfig,
+    ExportConfig,
+    FinetuneConfig,
+    ModelConfig,
+)
 from training.validate import CaseAccuracy
 
 TUNING = FinetuneConfig(
@@ -125,3 +132,39 @@ def test_a_modality_has_one_expert(general, full_store, tmp_path):
     config = ExpertsConfig(groups={"a": ("CT",), "b": ("MR", "CT")})
     with pytest.raises(TrainingError, match="expected each modality once, found CT twice"):
         train_experts(full_store, general, general / "bundle", tmp_path, tmp_path / "o", config)
+
+
+def test_another_model_is_adopted_where_it_wins_with_its_own_regions(
+    general, full_store, tmp_path, monkeypatch
+):
+    from tests.training.conftest import tiny_network
+    from training import experts
+    from training.export import write_bundle
+
+    network = tiny_network(2, region_size=16)
+    other = tmp_path / "other"
+    write_bundle(network.state_dict(), network.config, other, ExportConfig(tolerance=1e-2))
+    asked = []
+
+    def validated(segmenter, cases, with_nsd):
+        asked.append({c.info.dims for c in cases})
+        dsc = 0.5 + 0.1 * len(asked)
+        return [row(dsc, c.info.group, c.info.modality, "2D") for c in cases]
+
+    monkeypatch.setattr(experts, "validate", validated)
+    for least, won in ((2, True), (9, False)):
+        out = tmp_path / f"out-{least}"
+        config = AdoptConfig(name="seen", least_groups=least)
+        verdicts = experts.adopt(full_store, general / "bundle", other, out, config)
+        assert [(v.modality, v.kept) for v in verdicts] == [("Ultrasound", won)]
+        bundle = read_bundle(out)
+        bundle.verify()
+        assert ("Ultrasound" in bundle.routing) == won == (out / "seen-decoder.onnx").exists()
+        if won:
+            spec, before = (bundle.models[n] for n in (bundle.routing["Ultrasound"], "general"))
+            assert (spec.region.side, before.region.side) == (16, 32)
+            assert replace(spec, encoder="", decoder="", region=None) == replace(
+                before, encoder="", decoder="", region=None
+            )
+    assert asked == [{"2D"}] * 4
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "out-2", "out-9"]
