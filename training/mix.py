@@ -27,9 +27,17 @@ def mixed(
             f"found {_shape(first, name)} and {_shape(second, name)}"
         )
     return {
-        name: first[name].lerp(value, share) if value.dtype.is_floating_point else value.clone()
+        name: _between(first[name], value, share)
+        if value.dtype.is_floating_point
+        else value.clone()
         for name, value in second.items()
     }
+
+
+def _between(first: torch.Tensor, second: torch.Tensor, share: float) -> torch.Tensor:
+    """What both share stays the first's to the bit (a negative zero too), so that a graph of it is
+    stored once in a bundle."""
+    return torch.where(first == second, first, first.lerp(second, share))
 
 
 def _shape(weights: dict[str, torch.Tensor], name: str) -> tuple[int, ...] | None:

@@ -38,3 +38,9 @@ def test_the_ends_of_a_mix_are_the_runs_themselves(share: float) -> None:
 def test_runs_of_two_networks_are_refused() -> None:
     with pytest.raises(CheckpointError, match=r"^b: expected the same shape .* found None and"):
         mixed({"a": torch.zeros(2)}, {"a": torch.zeros(2), "b": torch.zeros(3)}, 0.5)
+
+
+def test_what_both_share_stays_to_the_bit():
+    first, second = torch.tensor([-0.0, 0.1, 3.0]), torch.tensor([0.0, 0.1, 3.0])
+    found = mixed({"w": first}, {"w": second}, 0.7)["w"]
+    assert torch.equal(found.view(torch.int32), first.view(torch.int32))
