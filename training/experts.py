@@ -99,9 +99,13 @@ def compose(
     known = {digest: file for file, digest in content["files"].items()}
     for group, bundle in experts.items():
         spec = json.loads((bundle / "bundle.json").read_text())
-        own = {"region": spec["models"]["general"]["region"]}
+        model = spec["models"].get("general", {})
+        if "region" not in model:
+            found = ", ".join(sorted(spec["models"]))
+            raise TrainingError(f"{bundle}: expected a model general of regions, found {found}")
+        own = {"region": model["region"]}
         for part in ("encoder", "decoder"):
-            file = spec["models"]["general"][part]
+            file = model[part]
             digest = spec["files"][file]
             if digest not in known:
                 known[digest] = f"{group}-{file}"

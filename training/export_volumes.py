@@ -86,9 +86,15 @@ def export_volumes(
 
 def add_walks(content: dict[str, Any], walks: Path, folder: Path) -> None:
     """The default model of a bundle into the one in ``folder`` (``content``), for volumes; a graph
-    that is byte for byte there already is not stored twice."""
+    that is byte for byte there already is not stored twice.
+
+    Raises:
+        CheckpointError: its decoder sees no regions, so it has other graphs besides.
+    """
     given = json.loads((walks / "bundle.json").read_text())
     spec = dict(given["models"][given["routing"]["default"]])
+    if "region" not in spec:
+        raise CheckpointError(f"{walks}: expected a model of regions, found one of whole pictures")
     known = {digest: file for file, digest in content["files"].items()}
     for part in ("encoder", "decoder"):
         file = spec[part]

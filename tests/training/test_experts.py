@@ -168,3 +168,18 @@ def test_another_model_is_adopted_where_it_wins_with_its_own_regions(
             )
     assert asked == [{"2D"}] * 4
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "out-2", "out-9"]
+
+
+def test_a_bundle_without_a_general_model_of_regions_is_not_adopted(general, full_store, tmp_path):
+    from training.experts import adopt
+
+    other = tmp_path / "other"
+    other.mkdir()
+    content = json.loads((general / "bundle" / "bundle.json").read_text())
+    content["models"] = {"sam": content["models"]["general"]}
+    (other / "bundle.json").write_text(json.dumps(content))
+    with pytest.raises(
+        TrainingError, match="other: expected a model general of regions, found sam"
+    ):
+        adopt(full_store, general / "bundle", other, tmp_path / "out", AdoptConfig())
+    assert not (tmp_path / "out").exists()

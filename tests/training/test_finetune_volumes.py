@@ -194,6 +194,20 @@ def test_volumes_may_be_walked_by_another_bundles_model(exported, tmp_path):
     assert made.models[made.model_for("MR")].decoder == "decoder.onnx"
 
 
+def test_volumes_are_not_walked_by_a_model_of_whole_pictures(exported, tmp_path):
+    from training.export_volumes import export_volumes
+
+    whole = tmp_path / "whole"
+    shutil.copytree(exported, whole)
+    content = json.loads((whole / "bundle.json").read_text())
+    for spec in content["models"].values():
+        del spec["region"]
+    (whole / "bundle.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="whole: expected a model of regions"):
+        export_volumes(exported, exported, tmp_path / "out", walks=whole)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_bundle_without_a_network_of_volumes_is_no_source(exported, tmp_path):
     from training.export_volumes import export_volumes
 
