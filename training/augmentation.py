@@ -79,10 +79,10 @@ def augment_warp(
     ]
     fade = np.minimum(1, 4 * np.minimum(places, 1 - places))  # to none at the border
     held = fade[:, None] * fade[None, :]
-    y = np.clip(places[:, None] + moves[0] * held, 0, 1) * height
-    x = np.clip(places[None, :] + moves[1] * held, 0, 1) * width
-    rows = np.rint(places * height).astype(int).tolist()
-    columns = np.rint(places * width).astype(int).tolist()
+    down, right = np.rint(places * height), np.rint(places * width)
+    y = np.clip(down[:, None] + moves[0] * held * height, 0, height)
+    x = np.clip(right[None, :] + moves[1] * held * width, 0, width)
+    rows, columns = down.astype(int).tolist(), right.astype(int).tolist()
     mesh = []
     for i in range(cells):
         for j in range(cells):

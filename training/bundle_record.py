@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,26 @@ def graph_digests(folder: Path) -> dict[str, str]:
     """File to sha256 of every graph, the weights of OpenVINO IR among them."""
     graphs = (p for p in sorted(folder.iterdir()) if p.suffix in (".onnx", ".xml", ".bin"))
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in graphs}
+
+
+def add_graph(bundle: Path, file: str, folder: Path, prefix: str) -> str:
+    """The name that a graph of ``bundle`` gets in the bundle in ``folder``: one that is there byte
+    for byte is not stored twice, any other becomes ``prefix-file`` or, where that is something
+    else, ``prefix-2-file`` and so on.
+
+    Raises:
+        RecordError: it is OpenVINO IR, whose weights lie in a second file.
+    """
+    if not file.endswith(".onnx"):
+        raise RecordError(f"{bundle / file}: expected an ONNX graph, found another format")
+    digest = hashlib.sha256((bundle / file).read_bytes()).hexdigest()
+    known = {found: name for name, found in graph_digests(folder).items()}
+    if digest in known:
+        return known[digest]
+    names = (f"{prefix}-{file}" if n == 1 else f"{prefix}-{n}-{file}" for n in count(1))
+    name = next(name for name in names if not (folder / name).exists())
+    shutil.copyfile(bundle / file, folder / name)
+    return name
 
 
 def sources_table(folder: Path) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import inference
-from training.bundle_record import graph_digests, replace_folder, write_json
+from training.bundle_record import add_graph, graph_digests, replace_folder, write_json
 from training.checkpoint import averaged_weights, best_checkpoint
 from training.errors import TrainingError
 from training.export import run_config, write_bundle
@@ -90,35 +90,51 @@ def compose(
 
     An expert takes over the settings (thresholds, prior) of the model that answered before, but for
     the regions that its decoder sees; a graph that is byte for byte one of the general model's is
-    not stored twice.
+    not stored twice, and nothing that is there is replaced.
+
+    Raises:
+        TrainingError: an expert's bundle has no general model of regions, as ``export`` writes it,
+            or one that sees pictures otherwise.
     """
     content: dict[str, Any] = json.loads((general / "bundle.json").read_text())
+    models, routing = content["models"], content["routing"]
+    default = routing["default"]
+    given = {g: expert_model(bundle, models[default]) for g, bundle in experts.items()}
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(general, partial)
-    known = {digest: file for file, digest in content["files"].items()}
+    there = set(models)
     for group, bundle in experts.items():
-        spec = json.loads((bundle / "bundle.json").read_text())
-        model = spec["models"].get("general", {})
-        if "region" not in model:
-            found = ", ".join(sorted(spec["models"]))
-            raise TrainingError(f"{bundle}: expected a model general of regions, found {found}")
-        own = {"region": model["region"]}
+        own = {"region": given[group]["region"]}
         for part in ("encoder", "decoder"):
-            file = model[part]
-            digest = spec["files"][file]
-            if digest not in known:
-                known[digest] = f"{group}-{file}"
-                shutil.copyfile(bundle / file, partial / known[digest])
-            own[part] = known[digest]
+            own[part] = add_graph(bundle, given[group][part], partial, group)
         for modality in answers[group]:
-            before = content["routing"].get(modality, content["routing"]["default"])
-            name = group if before == content["routing"]["default"] else f"{group}-{before}"
-            content["models"][name] = {**content["models"][before], **own}
-            content["routing"][modality] = name
+            before = routing.get(modality, default)
+            name = group if before == default else f"{group}-{before}"
+            while name in there:
+                name += "-2"
+            models[name] = {**models[before], **own}
+            routing[modality] = name
+    if experts:
+        for measured in ("accuracy", "cost", "precision_costs"):
+            content.pop(measured, None)  # without them
     content["files"] = graph_digests(partial)
     write_json(content, partial / "bundle.json")
     replace_folder(partial, folder)
+
+
+def expert_model(bundle: Path, general: Mapping[str, Any]) -> dict[str, Any]:
+    """What a bundle says of its model ``general``, which has to fit the model it would help."""
+    models = json.loads((bundle / "bundle.json").read_text())["models"]
+    model: dict[str, Any] = models.get("general", {})
+    if "region" not in model:
+        found = ", ".join(sorted(models))
+        raise TrainingError(f"{bundle}: expected a model general of regions, found {found}")
+    for key in ("input_size", "resize", "normalisation", "box_frame"):
+        expected, own = general.get(key), model.get(key)
+        if own != expected:
+            raise TrainingError(f"{bundle}: {key}: expected {expected!r}, found {own!r}")
+    return model
 
 
 def train_experts(
@@ -161,15 +177,21 @@ def train_experts(
 def adopt(
     store_dir: Path, general: Path, other: Path, folder: Path, config: AdoptConfig
 ) -> list[Verdict]:
-    """Let another bundle's general model, as it is, answer for pictures of the modalities in which
-    it wins; ``folder`` gets the bundle, every verdict under ``experts`` in its bundle.json."""
-    cases = [c for c in read_store(store_dir, "val") if not c.is_volume]
+    """Let another bundle's general model, as it is, answer for the modalities in which it wins;
+    ``folder`` gets the bundle, every verdict under ``experts`` in its bundle.json.
+
+    Judged is what the routing would change: pictures, and volumes too where the routing does not
+    name one model for all of them (``3D``).
+    """
+    known = json.loads((general / "bundle.json").read_text())
+    pictures_alone = "3D" in known["routing"]
+    cases = [c for c in read_store(store_dir, "val") if not (pictures_alone and c.is_volume)]
     modalities = tuple(sorted({c.info.modality for c in cases}))
     verdicts = judge_group(config.name, modalities, general, other, cases, config)
     won = [v.modality for v in verdicts if v.kept]
     compose(general, {config.name: other} if won else {}, {config.name: won}, folder)
     content = json.loads((folder / "bundle.json").read_text())
-    content["experts"] = [asdict(v) for v in verdicts]
+    content["experts"] = [*known.get("experts", []), *(asdict(v) for v in verdicts)]
     write_json(content, folder / "bundle.json")
     return verdicts
 

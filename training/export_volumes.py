@@ -14,7 +14,7 @@ from torch import Tensor
 
 from inference.bundle_file import read_bundle
 from inference.rules import VolumeRegionRule
-from training.bundle_record import graph_digests, replace_folder, write_json
+from training.bundle_record import add_graph, graph_digests, replace_folder, write_json
 from training.checkpoint import best_checkpoint, load_state
 from training.configuration import as_values, read_config
 from training.errors import CheckpointError, reason_of
@@ -60,12 +60,15 @@ def export_volumes(
     else:
         rule, record, write = network_of_run(source, config, checkpoint)
     content: dict[str, Any] = json.loads((bundle / "bundle.json").read_text())
+    walk = None if walks is None else walking_model(walks)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(bundle, partial)
     write(partial / rule.graph)
-    if walks is not None:
-        add_walks(content, walks, partial)
+    if walks is not None and walk is not None:
+        for part in ("encoder", "decoder"):
+            walk[part] = add_graph(walks, walk[part], partial, "walk")
+        content["models"]["walk"], content["routing"]["3D"] = walk, "walk"
     rule = replace(
         rule,
         threshold=config.threshold,
@@ -84,26 +87,17 @@ def export_volumes(
     replace_folder(partial, folder)
 
 
-def add_walks(content: dict[str, Any], walks: Path, folder: Path) -> None:
-    """The default model of a bundle into the one in ``folder`` (``content``), for volumes; a graph
-    that is byte for byte there already is not stored twice.
+def walking_model(walks: Path) -> dict[str, Any]:
+    """What a bundle says of its default model.
 
     Raises:
         CheckpointError: its decoder sees no regions, so it has other graphs besides.
     """
     given = json.loads((walks / "bundle.json").read_text())
-    spec = dict(given["models"][given["routing"]["default"]])
+    spec: dict[str, Any] = given["models"][given["routing"]["default"]]
     if "region" not in spec:
         raise CheckpointError(f"{walks}: expected a model of regions, found one of whole pictures")
-    known = {digest: file for file, digest in content["files"].items()}
-    for part in ("encoder", "decoder"):
-        file = spec[part]
-        digest = given["files"][file]
-        if digest not in known:
-            known[digest] = f"walk-{file}"
-            shutil.copyfile(walks / file, folder / known[digest])
-        spec[part] = known[digest]
-    content["models"]["walk"], content["routing"]["3D"] = spec, "walk"
+    return spec
 
 
 Network = tuple[VolumeRegionRule, dict[str, Any], Callable[[Path], object]]

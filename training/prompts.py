@@ -44,7 +44,8 @@ def draw_objects(
     inside = objects_inside(labels, ndimage.find_objects(labels.astype(np.int32))) if nested else {}
     prompts = []
     for label in present:
-        target = np.isin(labels, [label, *inside.get(int(label), [])])
+        within = inside.get(int(label))
+        target = np.isin(labels, [label, *within]) if within else labels == label
         edges = mask_edges(target)
         if edges is not None and target.sum() >= 4:
             prompts.append(draw_box(edges, target, known_tight, rng))

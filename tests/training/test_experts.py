@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -134,6 +135,14 @@ def test_a_modality_has_one_expert(general, full_store, tmp_path):
         train_experts(full_store, general, general / "bundle", tmp_path, tmp_path / "o", config)
 
 
+def with_one_model_for_volumes(bundle, folder):
+    shutil.copytree(bundle, folder)
+    content = json.loads((folder / "bundle.json").read_text())
+    content["routing"]["3D"] = "general"
+    (folder / "bundle.json").write_text(json.dumps(content))
+    return folder
+
+
 def test_another_model_is_adopted_where_it_wins_with_its_own_regions(
     general, full_store, tmp_path, monkeypatch
 ):
@@ -152,11 +161,13 @@ def test_another_model_is_adopted_where_it_wins_with_its_own_regions(
         return [row(dsc, c.info.group, c.info.modality, "2D") for c in cases]
 
     monkeypatch.setattr(experts, "validate", validated)
+    pictures = with_one_model_for_volumes(general / "bundle", tmp_path / "pictures")
     for least, won in ((2, True), (9, False)):
         out = tmp_path / f"out-{least}"
         config = AdoptConfig(name="seen", least_groups=least)
-        verdicts = experts.adopt(full_store, general / "bundle", other, out, config)
+        verdicts = experts.adopt(full_store, pictures, other, out, config)
         assert [(v.modality, v.kept) for v in verdicts] == [("Ultrasound", won)]
+        assert len(json.loads((out / "bundle.json").read_text())["experts"]) == 1
         bundle = read_bundle(out)
         bundle.verify()
         assert ("Ultrasound" in bundle.routing) == won == (out / "seen-decoder.onnx").exists()
@@ -167,7 +178,7 @@ def test_another_model_is_adopted_where_it_wins_with_its_own_regions(
                 before, encoder="", decoder="", region=None
             )
     assert asked == [{"2D"}] * 4
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "out-2", "out-9"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "out-2", "out-9", "pictures"]
 
 
 def test_a_bundle_without_a_general_model_of_regions_is_not_adopted(general, full_store, tmp_path):
@@ -183,3 +194,67 @@ def test_a_bundle_without_a_general_model_of_regions_is_not_adopted(general, ful
     ):
         adopt(full_store, general / "bundle", other, tmp_path / "out", AdoptConfig())
     assert not (tmp_path / "out").exists()
+
+
+def bundle_of_network(folder, seed, **sizes):
+    from tests.training.conftest import tiny_network
+    from training.export import write_bundle
+
+    network = tiny_network(seed, **sizes)
+    write_bundle(network.state_dict(), network.config, folder, ExportConfig(tolerance=1e-2))
+    return folder
+
+
+def test_volumes_are_judged_too_where_the_routing_would_change_them(
+    general, full_store, tmp_path, monkeypatch
+):
+    from training import experts
+
+    asked = []
+
+    def validated(segmenter, cases, with_nsd):
+        asked.append({c.info.dims for c in cases})
+        return [row(0.5, c.info.group, c.info.modality, c.info.dims) for c in cases]
+
+    monkeypatch.setattr(experts, "validate", validated)
+    other = bundle_of_network(tmp_path / "other", 2)
+    experts.adopt(full_store, general / "bundle", other, tmp_path / "out", AdoptConfig())
+    assert asked == [{"2D", "3D"}] * 2
+
+
+def test_a_second_adoption_replaces_nothing(general, tmp_path):
+    from training.experts import compose
+
+    first, second = (bundle_of_network(tmp_path / f"n{seed}", seed) for seed in (2, 3))
+    content = json.loads((general / "bundle" / "bundle.json").read_text())
+    compose(general / "bundle", {"plain": first}, {"plain": ["Fundus"]}, tmp_path / "one")
+    (tmp_path / "one" / "bundle.json").write_text(
+        json.dumps({**json.loads((tmp_path / "one" / "bundle.json").read_text()), "cost": 1})
+    )
+    compose(tmp_path / "one", {"plain": second}, {"plain": ["MR", "Fundus"]}, tmp_path / "two")
+    one, two = read_bundle(tmp_path / "one"), read_bundle(tmp_path / "two")
+    two.verify()
+    for file, digest in one.sha256.items():
+        assert two.sha256[file] == digest
+    assert {n: two.models[n] for n in one.models} == dict(one.models)
+    answering = {m: two.sha256[two.models[two.model_for(m)].decoder] for m in ("Fundus", "MR")}
+    assert set(answering.values()) == {read_bundle(second).sha256["decoder.onnx"]}
+    assert "cost" not in json.loads((tmp_path / "two" / "bundle.json").read_text())
+    assert content == json.loads((general / "bundle" / "bundle.json").read_text())
+
+
+def test_a_model_that_sees_pictures_otherwise_is_not_adopted(general, tmp_path):
+    from training.experts import compose
+
+    other = bundle_of_network(tmp_path / "other", 2, input_size=128)
+    with pytest.raises(TrainingError, match="other: input_size: expected 64, found 128"):
+        compose(general / "bundle", {"x": other}, {"x": ["MR"]}, tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["other"]
+
+
+def test_graphs_of_two_files_are_refused(general, tmp_path):
+    from training.bundle_record import add_graph
+    from training.errors import RecordError
+
+    with pytest.raises(RecordError, match=r"decoder\.xml: expected an ONNX graph"):
+        add_graph(tmp_path, "decoder.xml", general / "bundle", "x")

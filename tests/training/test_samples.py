@@ -132,12 +132,7 @@ def test_options_that_are_off_change_no_sample(samples, store):
     plain = samples.SampleSet(cases, 64, RULE, 1, 3)
     never = samples.SampleSet(cases, 64, RULE, 1, 3, SampleConfig(synthesis=1.0, synthesis_below=1))
     spoilt = samples.SampleSet(cases, 64, RULE, 1, 3, SampleConfig(corruption=1.0))
-    shown, bent = (
-        samples.SampleSet(cases, 64, RULE, 1, 3, SampleConfig(picture_share=1.0, warp=warp))
-        for warp in (0.0, 1.0)
-    )
     for i in range(4):
-        assert not np.array_equal(shown[i].image, bent[i].image)
         assert np.array_equal(plain[i].crops, never[i].crops)
         assert not np.array_equal(plain[i].image, spoilt[i].image)
 
@@ -283,6 +278,15 @@ def test_a_bent_picture_and_its_labels_go_together(rng, shape):
         assert 0.01 < (named != labels).mean() < 0.3
 
 
+def test_no_bend_is_no_change(monkeypatch, rng):
+    monkeypatch.setattr(augmentation.ndimage, "zoom", lambda c, by, order: np.zeros((17, 17)))
+    picture = rng.integers(0, 256, (45, 70, 3), dtype=np.uint8)
+    labels = rng.integers(0, 9, (45, 70)).astype(np.uint16)
+    bent, named = augmentation.augment_warp(picture, labels, rng)
+    assert np.array_equal(named, labels)
+    assert np.abs(bent.astype(int) - picture).max() <= 1  # Pillow rounds down
+
+
 def test_a_bend_leaves_the_border_where_it_is(rng):
     y, x = np.mgrid[:160, :160]
     rings = np.minimum(np.minimum(y, 159 - y), np.minimum(x, 159 - x)).astype(np.uint16)
@@ -325,3 +329,25 @@ def test_slices_shown_as_pictures_are_nested_too(samples, store):
         assert most == {False: {256 - 36}, True: {256}}
     config = SampleConfig(picture_share=1.0, nested=True)
     assert samples.SampleSet(volumes, 64, RULE, 3, 0, config)[0].targets.any()
+
+
+@pytest.mark.parametrize("kind", ["picture", "volume"])
+def test_pictures_and_slices_are_bent_as_often_as_asked(samples, store, kind, monkeypatch):
+    from training.recipe import SampleConfig
+
+    bent = []
+
+    def recorder(picture, labels, rng):
+        bent.append(picture.shape)
+        return np.full_like(picture, 77), labels
+
+    for module in (samples, prompts):
+        monkeypatch.setattr(module, "augment_warp", recorder)
+    cases = [c for c in read_store(store, "train") if c.is_volume == (kind == "volume")]
+    for warp, expected in ((0.0, 0), (1.0, 8)):
+        bent.clear()
+        config = SampleConfig(picture_share=1.0, warp=warp)
+        drawn = samples.SampleSet(cases, 64, RULE, 1, 3, config)
+        pictures = [drawn.draw_picture(cases[0], np.random.default_rng(i))[0] for i in range(8)]
+        assert len(bent) == expected
+        assert all((picture == 77).all() for picture in pictures) == (warp == 1)
