@@ -1,6 +1,6 @@
 """What a picture looks like from another side, in another light: geometry and intensity."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,13 +48,7 @@ def augment_geometry(
     centre = np.array([width / 2, height / 2])
     shift = centre - turn @ (centre + rng.normal(0, 0.05, 2) * [width, height])
     matrix = (turn[0, 0], turn[0, 1], shift[0], turn[1, 0], turn[1, 1], shift[1])
-    moved = Image.fromarray(np.ascontiguousarray(picture)).transform(
-        (width, height), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
-    )
-    named = Image.fromarray(np.ascontiguousarray(labels).astype(np.int32)).transform(
-        (width, height), Image.Transform.AFFINE, matrix, Image.Resampling.NEAREST
-    )
-    return np.asarray(moved), np.asarray(named).astype(np.uint16)
+    return _transformed(picture, labels, Image.Transform.AFFINE, matrix)
 
 
 def augment_warp(
@@ -89,17 +83,34 @@ def augment_warp(
             corners = ((i, j), (i + 1, j), (i + 1, j + 1), (i, j + 1))  # as Pillow goes round
             quad = tuple(float(v) for at in corners for v in (x[at], y[at]))
             mesh.append(((columns[j], rows[i], columns[j + 1], rows[i + 1]), quad))
-    bent = Image.fromarray(np.ascontiguousarray(picture)).transform(
-        (width, height), Image.Transform.MESH, mesh, Image.Resampling.BILINEAR
-    )
-    named = Image.fromarray(np.ascontiguousarray(labels).astype(np.int32)).transform(
-        (width, height), Image.Transform.MESH, mesh, Image.Resampling.NEAREST
-    )
-    return np.asarray(bent), np.asarray(named).astype(np.uint16)
+    return _transformed(picture, labels, Image.Transform.MESH, mesh)
 
 
 _CELLS = 16
 """Cells of a bent picture, along each side, where it has that many pixels."""
+
+
+def warp_some(
+    picture: NDArray[np.uint8], labels: NDArray[np.uint16], share: float, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    """:func:`augment_warp` for a ``share`` of pictures; with none no random number is drawn."""
+    if share and rng.random() < share:
+        return augment_warp(picture, labels, rng)
+    return picture, labels
+
+
+def _transformed(
+    picture: NDArray[np.uint8], labels: NDArray[np.uint16], method: Image.Transform, data: Any
+) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    """Both by one of Pillow's transforms, in place and size: labels by nearest neighbour."""
+    size = (labels.shape[1], labels.shape[0])
+    moved = Image.fromarray(np.ascontiguousarray(picture)).transform(
+        size, method, data, Image.Resampling.BILINEAR
+    )
+    named = Image.fromarray(np.ascontiguousarray(labels).astype(np.int32)).transform(
+        size, method, data, Image.Resampling.NEAREST
+    )
+    return np.asarray(moved), np.asarray(named).astype(np.uint16)
 
 
 def augment_intensity(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:

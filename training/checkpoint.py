@@ -33,6 +33,14 @@ def load_state(path: Path) -> dict[str, Any]:
     return state
 
 
+def save_weights(weights: dict[str, torch.Tensor], step: int, run_dir: Path) -> Path:
+    """Write ``run_dir/last.pt`` of weights that were not trained in this run: there is no optimiser
+    to go on with, but ``finetune --start-from`` takes it."""
+    path = run_dir / "last.pt"
+    save_state({"model": weights, "average": weights, "optimiser": {}, "step": step}, path)
+    return path
+
+
 def averaged_weights(path: Path) -> dict[str, torch.Tensor]:
     """The averaged weights of a checkpoint: what a warm restart begins with, what is exported."""
     weights: dict[str, torch.Tensor] = load_state(path)["average"]

@@ -60,12 +60,12 @@ def export_volumes(
     else:
         rule, record, write = network_of_run(source, config, checkpoint)
     content: dict[str, Any] = json.loads((bundle / "bundle.json").read_text())
-    walk = None if walks is None else walking_model(walks)
+    walk = {} if walks is None else walking_model(walks)  # before anything is written
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(bundle, partial)
     write(partial / rule.graph)
-    if walks is not None and walk is not None:
+    if walks is not None:
         for part in ("encoder", "decoder"):
             walk[part] = add_graph(walks, walk[part], partial, "walk")
         content["models"]["walk"], content["routing"]["3D"] = walk, "walk"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from training.checkpoint import load_state, save_state
+from training.checkpoint import load_state, save_weights
 from training.configuration import write_config
 from training.errors import CheckpointError
 from training.export import run_config
@@ -54,9 +54,7 @@ def join(plain: Path, pretrained: Path, run_dir: Path, config: JoinConfig) -> Pa
     write_config(replace(runs[1], model=model), run_dir / "config.toml")
     if (pretrained / "log.jsonl").exists():
         shutil.copy2(pretrained / "log.jsonl", run_dir / "log.jsonl")
-    state = {"model": weights, "average": weights, "optimiser": {}, "step": states[1]["step"]}
-    save_state(state, run_dir / "last.pt")
-    return run_dir / "last.pt"
+    return save_weights(weights, states[1]["step"], run_dir)
 
 
 def part(joined: Path, run_dir: Path, config: PartConfig) -> Path:
@@ -79,6 +77,4 @@ def part(joined: Path, run_dir: Path, config: PartConfig) -> Path:
     run_dir.mkdir(parents=True, exist_ok=True)
     of_part = replace(model, decoder=config.decoder, region_size=side)
     write_config(replace(run, model=of_part), run_dir / "config.toml")
-    state = {"model": weights, "average": weights, "optimiser": {}, "step": state["step"]}
-    save_state(state, run_dir / "last.pt")
-    return run_dir / "last.pt"
+    return save_weights(weights, state["step"], run_dir)

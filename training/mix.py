@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from training.checkpoint import load_state, save_state
+from training.checkpoint import load_state, save_weights
 from training.errors import CheckpointError
 
 
@@ -56,6 +56,4 @@ def mix(first: Path, second: Path, run_dir: Path, share: float) -> Path:
     for name in ("config.toml", "config.json", "log.jsonl"):
         if (second / name).exists():
             shutil.copy2(second / name, run_dir / name)
-    state = {"model": weights, "average": weights, "optimiser": {}, "step": two["step"]}
-    save_state(state, run_dir / "last.pt")
-    return run_dir / "last.pt"
+    return save_weights(weights, two["step"], run_dir)

@@ -11,7 +11,8 @@ from scipy import ndimage
 from inference.other_boxes import OtherBoxes
 from inference.prompt import mask_edges, slice_depth
 from inference.volume import neighbour_slices
-from training.augmentation import augment_warp, turned, turned_edges
+from training.augmentation import turned, turned_edges, warp_some
+from training.recipe import SampleConfig
 from training.store import StoredCase
 
 
@@ -26,6 +27,19 @@ class DrawnPrompt:
     prior: NDArray[np.bool_] | None
     others: OtherBoxes | None = None
     """The picture's other boxes, where they are shown."""
+
+
+def draw_pictured(
+    labels: NDArray[np.uint16],
+    limit: int,
+    config: SampleConfig,
+    rng: np.random.Generator,
+    together: bool,
+) -> list[DrawnPrompt]:
+    """What is asked about a picture: :func:`draw_together` or :func:`draw_objects`."""
+    if together:
+        return draw_together(labels, limit, config.known_tight, rng)
+    return draw_objects(labels, limit, config.known_tight, rng, config.nested)
 
 
 def draw_objects(
@@ -207,41 +221,32 @@ def jitter_volume(
 def draw_slice(
     case: StoredCase,
     limit: int,
-    picture_share: float,
-    known_tight: float,
+    config: SampleConfig,
     rng: np.random.Generator,
     together: bool = False,
-    warp: float = 0.0,
-    nested: bool = False,
 ) -> tuple[NDArray[np.uint8], list[DrawnPrompt]] | None:
     """A slice of a volume with prompts as propagation meets them; None where nothing was drawn.
 
-    ``picture_share`` of the slices are shown alone, as the 2D cases of their modality are; the
-    others with their neighbours as channels.  ``together``: boxes of the former are drawn as
-    :func:`draw_together` does.  ``warp``: the share of the former that is bent; ``nested``: their
-    objects hold what lies inside them.
+    ``config.picture_share`` of the slices are shown alone, as the 2D cases of their modality are;
+    the others with their neighbours as channels.  ``together``: boxes of the former are drawn as
+    :func:`draw_together` does.
     """
     boxes = volume_boxes(case)
     ranges = [np.arange(b[2], b[5] + 1) for b in boxes.values()]
     z = int(rng.choice(np.unique(np.concatenate(ranges))))
     picture = neighbour_slices(case.imgs, z)
     picture = picture[..., ::-1] if rng.random() < 0.5 else picture
-    as_picture = rng.random() < picture_share
+    as_picture = rng.random() < config.picture_share
     if as_picture:
         picture = np.repeat(picture[..., 1:2], 3, axis=2)
     turn = (rng.random() < 0.5, rng.random() < 0.5, rng.random() < 0.3)
-    if as_picture and (together or warp or nested):
+    if as_picture and (together or config.warp or config.nested):
         picture, labels = turned(picture, *turn), turned(np.asarray(case.gts[z]), *turn)
-        if warp and rng.random() < warp:
-            picture, labels = augment_warp(picture, labels, rng)
-        prompts = (
-            draw_together(labels, limit, known_tight, rng)
-            if together
-            else draw_objects(labels, limit, known_tight, rng, nested)
-        )
+        picture, labels = warp_some(picture, labels, config.warp, rng)
+        prompts = draw_pictured(labels, limit, config, rng, together)
         return (picture, prompts) if prompts else None
     present = rng.permutation([k for k, b in boxes.items() if b[2] <= z <= b[5]])[:limit]
-    drawn = [draw_step(case, int(k), z, as_picture, known_tight, rng) for k in present]
+    drawn = [draw_step(case, int(k), z, as_picture, config.known_tight, rng) for k in present]
     prompts = [
         DrawnPrompt(
             turned_edges(p.edges, case.gts.shape[1:], *turn),

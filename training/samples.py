@@ -20,10 +20,10 @@ from inference.preprocess import Frame, encoder_input
 from inference.prompt import box_regions
 from inference.resample import Rect, resample
 from inference.rules import Normalisation, RegionRule
-from training.augmentation import augment_geometry, augment_intensity, augment_warp
+from training.augmentation import augment_geometry, augment_intensity, warp_some
 from training.corruption import corrupt
 from training.errors import TrainingError
-from training.prompts import DrawnPrompt, draw_objects, draw_slice, draw_together
+from training.prompts import DrawnPrompt, draw_pictured, draw_slice
 from training.recipe import SampleConfig
 from training.store import StoredCase
 from training.synthesis import synthetic_picture
@@ -99,28 +99,15 @@ class SampleSet(Dataset[Sample]):
         self, case: StoredCase, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], list[DrawnPrompt]] | None:
         """A picture (H, W, 3) of ``case`` and what is asked about it."""
-        config = self.config
+        config, limit, together = self.config, self.regions_per_image, self.rule.others
         if case.is_volume:
-            return draw_slice(
-                case,
-                self.regions_per_image,
-                config.picture_share,
-                config.known_tight,
-                rng,
-                together=self.rule.others,
-                warp=config.warp,
-                nested=config.nested,
-            )
+            return draw_slice(case, limit, config, rng, together)
         picture, labels = augment_geometry(np.asarray(case.imgs), np.asarray(case.gts), rng)
-        if config.warp and rng.random() < config.warp:
-            picture, labels = augment_warp(picture, labels, rng)
+        picture, labels = warp_some(picture, labels, config.warp, rng)
         thin = config.synthesis > 0 and case.info.modality in self.thin
         if thin and rng.random() < config.synthesis:
             picture = synthetic_picture(labels, picture, rng)
-        limit, told = self.regions_per_image, config.known_tight
-        if self.rule.others:
-            return picture, draw_together(labels, limit, told, rng)
-        return picture, draw_objects(labels, limit, told, rng, config.nested)
+        return picture, draw_pictured(labels, limit, config, rng, together)
 
 
 def batches(

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inference.bundle_file import read_bundle
-from training.checkpoint import save_state
+from training.checkpoint import save_weights
 from training.configuration import write_config
 from training.errors import CheckpointError
 from training.half_weights import graph_weights
@@ -57,9 +57,7 @@ def unfold(bundle: Path, store_dir: Path, run_dir: Path, config: UnfoldConfig) -
     weights = segmenter.state_dict()
     run_dir.mkdir(parents=True, exist_ok=True)
     write_config(config.start, run_dir / "config.toml")
-    state = {"model": weights, "average": weights, "optimiser": {}, "step": 0}
-    save_state(state, run_dir / "last.pt")
-    return run_dir / "last.pt"
+    return save_weights(weights, 0, run_dir)
 
 
 def stored_weights(bundle: Path, name: str) -> dict[str, Arrays]:

@@ -135,6 +135,15 @@ def test_a_modality_has_one_expert(general, full_store, tmp_path):
         train_experts(full_store, general, general / "bundle", tmp_path, tmp_path / "o", config)
 
 
+def bundle_of_network(folder, seed, **sizes):
+    from tests.training.conftest import tiny_network
+    from training.export import write_bundle
+
+    network = tiny_network(seed, **sizes)
+    write_bundle(network.state_dict(), network.config, folder, ExportConfig(tolerance=1e-2))
+    return folder
+
+
 def with_one_model_for_volumes(bundle, folder):
     shutil.copytree(bundle, folder)
     content = json.loads((folder / "bundle.json").read_text())
@@ -146,14 +155,9 @@ def with_one_model_for_volumes(bundle, folder):
 def test_another_model_is_adopted_where_it_wins_with_its_own_regions(
     general, full_store, tmp_path, monkeypatch
 ):
-    from tests.training.conftest import tiny_network
     from training import experts
-    from training.export import write_bundle
 
-    network = tiny_network(2, region_size=16)
-    other = tmp_path / "other"
-    write_bundle(network.state_dict(), network.config, other, ExportConfig(tolerance=1e-2))
-    asked = []
+    other, asked = bundle_of_network(tmp_path / "other", 2, region_size=16), []
 
     def validated(segmenter, cases, with_nsd):
         asked.append({c.info.dims for c in cases})
@@ -194,15 +198,6 @@ def test_a_bundle_without_a_general_model_of_regions_is_not_adopted(general, ful
     ):
         adopt(full_store, general / "bundle", other, tmp_path / "out", AdoptConfig())
     assert not (tmp_path / "out").exists()
-
-
-def bundle_of_network(folder, seed, **sizes):
-    from tests.training.conftest import tiny_network
-    from training.export import write_bundle
-
-    network = tiny_network(seed, **sizes)
-    write_bundle(network.state_dict(), network.config, folder, ExportConfig(tolerance=1e-2))
-    return folder
 
 
 def test_volumes_are_judged_too_where_the_routing_would_change_them(

@@ -194,15 +194,19 @@ def test_volumes_may_be_walked_by_another_bundles_model(exported, tmp_path):
     assert made.models[made.model_for("MR")].decoder == "decoder.onnx"
 
 
+def without_rule(bundle, folder, rule):
+    shutil.copytree(bundle, folder)
+    content = json.loads((folder / "bundle.json").read_text())
+    for spec in content["models"].values():
+        del spec[rule]
+    (folder / "bundle.json").write_text(json.dumps(content))
+    return folder
+
+
 def test_volumes_are_not_walked_by_a_model_of_whole_pictures(exported, tmp_path):
     from training.export_volumes import export_volumes
 
-    whole = tmp_path / "whole"
-    shutil.copytree(exported, whole)
-    content = json.loads((whole / "bundle.json").read_text())
-    for spec in content["models"].values():
-        del spec["region"]
-    (whole / "bundle.json").write_text(json.dumps(content))
+    whole = without_rule(exported, tmp_path / "whole", "region")
     with pytest.raises(CheckpointError, match="whole: expected a model of regions"):
         export_volumes(exported, exported, tmp_path / "out", walks=whole)
     assert [p.name for p in tmp_path.iterdir()] == ["whole"]  # nothing half-written
@@ -211,12 +215,7 @@ def test_volumes_are_not_walked_by_a_model_of_whole_pictures(exported, tmp_path)
 def test_a_bundle_without_a_network_of_volumes_is_no_source(exported, tmp_path):
     from training.export_volumes import export_volumes
 
-    bare = tmp_path / "bare"
-    shutil.copytree(exported, bare)
-    content = json.loads((bare / "bundle.json").read_text())
-    for spec in content["models"].values():
-        del spec["volume_region"]
-    (bare / "bundle.json").write_text(json.dumps(content))
+    bare = without_rule(exported, tmp_path / "bare", "volume_region")
     with pytest.raises(CheckpointError, match="expected a bundle with volume_region"):
         export_volumes(bare, exported, tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == ["bare"]  # nothing half-written either

@@ -321,9 +321,9 @@ def test_slices_shown_as_pictures_are_nested_too(samples, store):
         case = dataclasses.replace(case, gts=gts)
         most = {}
         for nested in (False, True):
+            config = SampleConfig(picture_share=1.0, nested=nested)
             drawn = [
-                prompts.draw_slice(case, 9, 1.0, 0.0, np.random.default_rng(i), nested=nested)
-                for i in range(4)
+                prompts.draw_slice(case, 9, config, np.random.default_rng(i)) for i in range(4)
             ]
             most[nested] = {max(int(p.target.sum()) for p in found[1]) for found in drawn}
         assert most == {False: {256 - 36}, True: {256}}
@@ -341,8 +341,7 @@ def test_pictures_and_slices_are_bent_as_often_as_asked(samples, store, kind, mo
         bent.append(picture.shape)
         return np.full_like(picture, 77), labels
 
-    for module in (samples, prompts):
-        monkeypatch.setattr(module, "augment_warp", recorder)
+    monkeypatch.setattr(augmentation, "augment_warp", recorder)
     cases = [c for c in read_store(store, "train") if c.is_volume == (kind == "volume")]
     for warp, expected in ((0.0, 0), (1.0, 8)):
         bent.clear()
