@@ -37,16 +37,7 @@ def read_bundle(folder: Path, fidelity: Fidelity | None = None) -> Bundle:
     Raises:
         BundleError: naming the key, what was expected and what was found.
     """
-    path = folder / "bundle.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BundleError(f"{path}: expected a model bundle, found: {error.strerror}") from error
-    except ValueError as error:
-        raise BundleError(f"{path}: expected JSON, found: {error}") from error
-    if not isinstance(content, dict) or content.get("schema") not in SCHEMAS:
-        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
-        raise BundleError(f"{path}: schema: expected 1 or 2, found {found}")
+    path, content = folder / "bundle.json", bundle_content(folder)
     chosen = fidelity or content.get("fidelity", "corrected")
     if chosen not in get_args(Fidelity):
         raise BundleError(f"{path}: fidelity: expected corrected or published, found {chosen!r}")
@@ -73,6 +64,25 @@ def read_bundle(folder: Path, fidelity: Fidelity | None = None) -> Bundle:
         raise BundleError(f"{path}: {error}") from None
     _check(bundle, path)
     return bundle
+
+
+def bundle_content(folder: Path) -> dict[str, Any]:
+    """``folder/bundle.json`` as it stands, of a layout that is known.
+
+    Raises:
+        BundleError: there is none, or it is not of such a layout.
+    """
+    path = folder / "bundle.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BundleError(f"{path}: expected a model bundle, found: {error.strerror}") from error
+    except ValueError as error:
+        raise BundleError(f"{path}: expected JSON, found: {error}") from error
+    if not isinstance(content, dict) or content.get("schema") not in SCHEMAS:
+        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+        raise BundleError(f"{path}: schema: expected 1 or 2, found {found}")
+    return content
 
 
 def _with_fidelity(spec: Any, fidelity: Fidelity, name: str) -> Any:

@@ -6,7 +6,6 @@ authors, who keep every expert, we ask for a gain and for enough validation grou
 an expert mostly learns their sources by heart.
 """
 
-import json
 import logging
 import shutil
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import inference
+from inference.bundle_file import bundle_content
 from training.bundle_record import add_graph, graph_digests, replace_folder, write_json
 from training.checkpoint import averaged_weights, best_checkpoint
 from training.errors import TrainingError
@@ -96,7 +96,7 @@ def compose(
         TrainingError: an expert's bundle has no general model of regions, as ``export`` writes it,
             or one that sees pictures otherwise.
     """
-    content: dict[str, Any] = json.loads((general / "bundle.json").read_text())
+    content = bundle_content(general)
     models, routing = content["models"], content["routing"]
     default = routing["default"]
     given = {g: expert_model(bundle, models[default]) for g, bundle in experts.items()}
@@ -125,7 +125,7 @@ def compose(
 
 def expert_model(bundle: Path, general: Mapping[str, Any]) -> dict[str, Any]:
     """What a bundle says of its model ``general``, which has to fit the model it would help."""
-    models = json.loads((bundle / "bundle.json").read_text())["models"]
+    models = bundle_content(bundle)["models"]
     model: dict[str, Any] = models.get("general", {})
     if "region" not in model:
         found = ", ".join(sorted(models))
@@ -168,7 +168,7 @@ def train_experts(
     answers = {g: [v.modality for v in verdicts if v.group == g and v.kept] for g in bundles}
     kept_bundles = {g: b for g, b in bundles.items() if answers[g]}
     compose(general, kept_bundles, answers, folder)
-    content = json.loads((folder / "bundle.json").read_text())
+    content = bundle_content(folder)
     content["experts"] = [asdict(v) for v in verdicts]
     write_json(content, folder / "bundle.json")
     return verdicts
@@ -183,14 +183,14 @@ def adopt(
     Judged is what the routing would change: pictures, and volumes too where the routing does not
     name one model for all of them (``3D``).
     """
-    known = json.loads((general / "bundle.json").read_text())
+    known = bundle_content(general)
     pictures_alone = "3D" in known["routing"]
     cases = [c for c in read_store(store_dir, "val") if not (pictures_alone and c.is_volume)]
     modalities = tuple(sorted({c.info.modality for c in cases}))
     verdicts = judge_group(config.name, modalities, general, other, cases, config)
     won = [v.modality for v in verdicts if v.kept]
     compose(general, {config.name: other} if won else {}, {config.name: won}, folder)
-    content = json.loads((folder / "bundle.json").read_text())
+    content = bundle_content(folder)
     content["experts"] = [*known.get("experts", []), *(asdict(v) for v in verdicts)]
     write_json(content, folder / "bundle.json")
     return verdicts

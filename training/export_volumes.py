@@ -2,7 +2,6 @@
 already."""
 
 import functools
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.bundle_file import read_bundle
+from inference.bundle_file import bundle_content, read_bundle
 from inference.rules import VolumeRegionRule
 from training.bundle_record import add_graph, graph_digests, replace_folder, write_json
 from training.checkpoint import best_checkpoint, load_state
@@ -59,7 +58,7 @@ def export_volumes(
         rule, record, write = network_of_bundle(source)
     else:
         rule, record, write = network_of_run(source, config, checkpoint)
-    content: dict[str, Any] = json.loads((bundle / "bundle.json").read_text())
+    content = bundle_content(bundle)
     walk = {} if walks is None else walking_model(walks)  # before anything is written
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -93,7 +92,7 @@ def walking_model(walks: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: its decoder sees no regions, so it has other graphs besides.
     """
-    given = json.loads((walks / "bundle.json").read_text())
+    given = bundle_content(walks)
     spec: dict[str, Any] = given["models"][given["routing"]["default"]]
     if "region" not in spec:
         raise CheckpointError(f"{walks}: expected a model of regions, found one of whole pictures")
@@ -108,7 +107,7 @@ def network_of_bundle(source: Path) -> Network:
     """The network that answers volumes in a bundle."""
     read = read_bundle(source)
     rule = read.models[read.routing["default"]].volume_region
-    record = json.loads((source / "bundle.json").read_text()).get("volume_training")
+    record = bundle_content(source).get("volume_training")
     if rule is None or record is None:
         lacking = "volume_region" if rule is None else "volume_training"
         raise CheckpointError(f"{source}: expected a bundle with {lacking}, found none")

@@ -8,12 +8,12 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
 import inference
+from inference.bundle_file import bundle_content
 from training.errors import TrainingError
 from training.recipe import SweepConfig
 from training.store import StoredCase
@@ -71,7 +71,7 @@ def with_setting(bundle: Path, key: str, value: float, folder: Path) -> Path:
         TrainingError: the key is of the tight rule, which a model does not have.
     """
     shutil.copytree(bundle, folder)
-    content: dict[str, Any] = json.loads((folder / "bundle.json").read_text())
+    content = bundle_content(folder)
     *parents, last = key.split(".")
     for name, model in content["models"].items():
         if "tight" in parents and model.get("tight") is None:

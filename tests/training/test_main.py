@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from inference.bundle import DEFAULT_BUNDLE
 from training.__main__ import STEPS, main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +37,27 @@ def test_a_wrong_file_is_one_line(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith("python -m training finetune: ") and error.count("\n") == 1
     assert "stepz: expected one of" in error
+
+
+@pytest.mark.parametrize(
+    ("step", "which"),
+    [("adopt", "bundle"), ("adopt", "other"), ("export-volumes", "bundle"),
+     ("export-volumes", "walks")],
+)  # fmt: skip
+def test_a_bundle_that_is_not_there_is_one_line(step, which, full_store, tmp_path, capsys):
+    pytest.importorskip("torch")
+    shipped, absent = str(DEFAULT_BUNDLE), str(tmp_path / "absent")
+    given = {"bundle": shipped, "other": shipped, "walks": shipped, which: absent}
+    words = ["--out", str(tmp_path / "out"), "--bundle", given["bundle"]]
+    if step == "adopt":
+        words += ["--store", str(full_store), "--other", given["other"]]
+    else:
+        words += ["--run", shipped, "--walks", given["walks"]]
+    assert main([step, *words]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"python -m training {step}: {absent}") and error.count("\n") == 1
+    assert "expected a model bundle, found" in error
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_that_is_not_there_is_one_line(tmp_path, capsys):
