@@ -22,14 +22,14 @@ def truth_findings(name: str, arrays: Arrays, case: Arrays | None) -> Iterator[F
     if gts.dtype.kind not in "iu" or gts.ndim not in (2, 3):
         return
     values = [int(v) for v in np.unique(gts) if v != 0]
-    count = None if case is None or "boxes" not in case else len(case["boxes"])
+    count = _box_count(case)
     if not values:
         yield error(
             "empty",
             "gts: no label at all [A3]: the script's mean of nothing is NaN",
             "leave the case out",
         )
-    elif values != list(range(1, len(values) + 1)):
+    elif values[0] > 0 and values != list(range(1, len(values) + 1)):
         yield from _gap_findings(arrays, values, count)
     if gts.ndim == 3:
         yield from spacing_findings(arrays)
@@ -48,7 +48,7 @@ def truth_findings(name: str, arrays: Arrays, case: Arrays | None) -> Iterator[F
                 f"boxes: expected one for each of {len(values)} labels, found {count}",
                 "make them with python -m data_splits boxes",
             )
-        elif values and count is not None and case["boxes"].ndim == 2:
+        elif values and values[0] > 0 and count is not None and case["boxes"].ndim == 2:
             yield from _order_findings(arrays["gts"], case["boxes"])
 
 
@@ -66,9 +66,9 @@ def mask_findings(name: str, arrays: Arrays, case: Arrays | None) -> Iterator[Fi
     if segs.dtype.kind not in "iu" or case is None or "imgs" not in case:
         return
     yield from _against_case("segs", segs, case)
-    if "boxes" not in case:
+    count = _box_count(case)
+    if count is None:
         return
-    count = len(case["boxes"])
     present = {int(v) for v in np.unique(segs) if v != 0}
     if segs.dtype == np.uint8 and count > 255:
         yield error(
@@ -89,6 +89,12 @@ def mask_findings(name: str, arrays: Arrays, case: Arrays | None) -> Iterator[Fi
             "[A12]: nothing was found there, or a later box was painted over it",
             "look at the overlap of the boxes",
         )
+
+
+def _box_count(case: Arrays | None) -> int | None:
+    """How many boxes a case has; None where it is without, or they are no rows."""
+    boxes = None if case is None else case.get("boxes")
+    return len(boxes) if boxes is not None and boxes.ndim else None
 
 
 def _type_findings(key: str, arrays: Arrays) -> Iterator[Finding]:

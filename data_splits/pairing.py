@@ -1,7 +1,7 @@
 """Which image goes with which labels: by file name, or as a table says."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,22 +55,18 @@ def jobs_by_name(
 
     The suffixes are what a name without extension ends with beside the case's own name (nnU-Net
     calls images ``case_0000.nii.gz``); files without theirs are passed over. An image without
-    labels is refused: a folder that is half paired is most often a wrong suffix.
+    labels is refused: a folder that is half paired is most often a wrong suffix. So are two files
+    of one name.
     """
-    found = {
-        stem_of(p).removesuffix(image_suffix): p
-        for p in sorted(images.iterdir())
-        if is_source(p) and stem_of(p).endswith(image_suffix)
-    }
+    found = _by_name(filter(is_source, sorted(images.iterdir())), image_suffix)
     if not found:
         raise UsageError(f"{images}: expected images (*{image_suffix}.*), found none")
     if labels is None:
         return [Job(name, path, (), modality) for name, path in found.items()]
-    answers = {
-        stem_of(p).removesuffix(label_suffix): p
-        for p in sorted(labels.iterdir())
-        if stem_of(p).endswith(label_suffix) and not p.name.startswith(".")
-    }
+    entries = sorted(p for p in labels.iterdir() if not p.name.startswith("."))
+    # a folder may be labels, a file of another kind (a note) only where nothing else is there
+    answers = _by_name((p for p in entries if not _may_be_labels(p)), label_suffix, notes=True)
+    answers |= _by_name(filter(_may_be_labels, entries), label_suffix)
     missing = [name for name in found if name not in answers]
     if missing:
         shown = ", ".join(missing[:3])
@@ -79,6 +75,26 @@ def jobs_by_name(
             f"{len(missing)} ({shown}); see --image-suffix, --label-suffix, --table"
         )
     return [Job(name, path, (answers[name],), modality) for name, path in found.items()]
+
+
+def _may_be_labels(path: Path) -> bool:
+    return path.is_dir() or is_source(path)
+
+
+def _by_name(paths: Iterable[Path], suffix: str, notes: bool = False) -> dict[str, Path]:
+    """Paths by their case's name, which must be one's alone unless they are ``notes``."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        if not stem_of(path).endswith(suffix):
+            continue
+        name = stem_of(path).removesuffix(suffix)
+        if name in found and not notes:
+            raise UsageError(
+                f"{path.parent}: expected one file of each name, found {found[name].name} and "
+                f"{path.name}; see --table"
+            )
+        found[name] = path
+    return found
 
 
 def jobs_of_coco(images: Path, annotations: Path, modality: str) -> list[Job]:
@@ -94,7 +110,7 @@ def jobs_of_table(table: Path) -> list[Job]:
     group, source, licence, redistributable. Paths are relative to the table."""
     jobs = []
     try:
-        with table.open(newline="") as stream:
+        with table.open(newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.DictReader(stream))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{table}: expected a csv table, found: {error}") from error

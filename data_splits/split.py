@@ -200,19 +200,23 @@ def split_table(
 
     A row without group is a group of its own. ``cases`` holds the files, for their digests.
     """
-    with table.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("status", "ok") == "ok"]
-    if not rows or not {"dims", "modality"} <= set(rows[0]):
-        raise UsageError(f"{table}: expected rows with dims and modality, found {rows[:1]}")
+    with table.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a mark first
+        numbered = list(enumerate(csv.DictReader(file), 2))
+    rows = {number: row for number, row in numbered if row.get("status", "ok") == "ok"}
+    first = next(iter(rows.values()), {})
+    if not {"dims", "modality"} <= set(first):
+        raise UsageError(f"{table}: expected rows with dims and modality, found {list(first)}")
     strata: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
-    for row in rows:
-        row["file"] = row.get("file") or f"{row.get('case', '')}.npz"
+    for number, row in rows.items():
+        if not row.get("file") and not row.get("case"):
+            raise UsageError(f"{table}:{number}: expected case or file, found neither")
+        row["file"] = row.get("file") or f"{row['case']}.npz"
         row["group"] = row.get("group") or row["file"]
         row["source"] = row.get("source") or ""
         strata[row["group"]].add((row["dims"], row["modality"], row["source"]))
     split_of = deal_groups(strata, shares, seed)
     found = []
-    for row in rows:
+    for row in rows.values():
         digest = row.get("sha256") or ""
         if cases is not None:
             path = cases / row["file"]
@@ -239,5 +243,5 @@ def write_split(cases: Iterable[SplitCase], path: Path) -> None:
 
 def read_split(path: Path) -> list[SplitCase]:
     """Read a split file."""
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         return [SplitCase(**row) for row in csv.DictReader(file)]

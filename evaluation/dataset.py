@@ -11,7 +11,6 @@ import io
 import math
 import re
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -46,8 +45,6 @@ _PREFIX = re.compile(r"^[23]d(box|scribble)?_", re.IGNORECASE)
 _DIGEST_BLOCK = 1 << 20
 _HEADER_BYTES = 12 + 10_000  # magic, version, length; numpy.lib.format's max_header_size
 _REPORTED_FAULTS = 5
-
-_UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError)
 
 Header = tuple[tuple[int, ...], np.dtype[np.generic]]
 """Shape and type of an array as its npy header declares them."""
@@ -145,7 +142,8 @@ def dimensions_of(image_shape: tuple[int, ...], boxes_shape: tuple[int, ...] | N
 def array_headers(path: Path) -> dict[str, Header]:
     """Return shape and type of each array in an npz file, reading nothing but headers.
 
-    Raises DatasetError when the file is no zip, is truncated, or holds the same key twice.
+    Raises DatasetError when the file is no zip, is truncated or crafted, or holds the same key
+    twice.
     """
     headers: dict[str, Header] = {}
     try:
@@ -156,7 +154,10 @@ def array_headers(path: Path) -> dict[str, Header]:
                     raise DatasetError(f"{path.name}: expected key {key} once, found it twice")
                 with archive.open(info) as member:
                     headers[key] = read_header(member)
-    except _UNREADABLE as error:
+    except DatasetError:
+        raise
+    # what a stranger's bytes make zipfile, zlib and the npy reader raise is no closed set
+    except Exception as error:
         raise DatasetError(f"{path.name}: expected an npz file, found: {error}") from error
     return headers
 

@@ -11,12 +11,19 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from evaluation.comparing.intervals import (
+    BOOTSTRAPS,
+    SEED,
+    Members,
+    groups_of_kinds,
+    paired_interval,
+)
 from evaluation.comparing.pairing import Pair, pair_up, strata
 from evaluation.comparing.written import as_csv_text, write_three
 from evaluation.errors import UsageError
@@ -31,9 +38,6 @@ SCHEMA = 1
 METRICS = ("dsc", "nsd", "seconds", "peak_bytes")
 
 HIGH_IS_BETTER = ("dsc", "nsd")
-
-BOOTSTRAPS = 2000
-SEED = 2024
 
 DIGITS = 6
 
@@ -88,7 +92,7 @@ def execute(args: argparse.Namespace) -> int:
         for part, cases in strata(pair).items()
         for metric in METRICS
     ]
-    text = as_text(pair, found)
+    text = as_text(pair, found, lone_strata(pair, groups))
     content = {
         "schema": SCHEMA,
         "a": pair.one.folder.name,
@@ -116,12 +120,13 @@ def difference_of(
     if not values:
         return Difference(part, metric, 0, *(None,) * 6, 0, 0, 0, None, None)
     both = np.array(list(values.values()), dtype=float).T  # (2, n): A, B
-    names = [groups.get(case, f"case {case}") for case in values]
-    members = np.unique(names, return_inverse=True)[1]
+    members = _members(values, groups)
     better_low = -both if metric in HIGH_IS_BETTER else both
     tests = test_pairs(better_low, members, alpha)
     change = np.round(better_low[1] - better_low[0], 10)
-    low, high = _interval(both[1] - both[0], members, _strata_of(pair, list(values)), alpha)
+    kinds = _strata_of(pair, list(values))
+    ends = paired_interval(both[1] - both[0], members, kinds, alpha)
+    low, high = (None if end is None else _rounded(end) for end in ends)
     return Difference(
         part=part,
         metric=metric,
@@ -150,8 +155,8 @@ def status_changes(pair: Pair) -> dict[str, int]:
     return dict(sorted(changes.items()))
 
 
-def as_text(pair: Pair, found: list[Difference]) -> str:
-    """One line for each part and metric that compares."""
+def as_text(pair: Pair, found: list[Difference], remark: str = "") -> str:
+    """One line for each part and metric that compares, below what is to be known of all."""
     lines = [f"A {pair.one.folder.name}, B {pair.other.folder.name}: {len(pair.cases)} cases"]
     lines += [f"{count} cases: {change}" for change, count in status_changes(pair).items()]
     for name, only in (("A", pair.only_one), ("B", pair.only_other)):
@@ -162,6 +167,8 @@ def as_text(pair: Pair, found: list[Difference]) -> str:
     rows += [_text_row(each) for each in found if each.n]
     if not any(each.n for each in found if each.metric == "seconds"):
         lines.append("no times compare: none were taken on equal, known hardware")
+    if remark:
+        lines.append(remark)
     return "\n".join([*lines, "", *aligned(rows, 2)])
 
 
@@ -206,27 +213,22 @@ def _strata_of(pair: Pair, cases: list[str]) -> list[str]:
     return [f"{rows[case].modality} {rows[case].dimensions}" for case in cases]
 
 
-def _interval(
-    differences: Floats, members: np.ndarray[tuple[int], np.dtype[np.intp]], kinds: list[str],
-    alpha: float,
-) -> tuple[float | None, float | None]:  # fmt: skip
-    """Return the percentile interval of the mean, drawing groups apart for each kind of case."""
-    groups = int(members.max()) + 1
-    if groups < 2:
-        return None, None
-    sums, sizes = np.bincount(members, differences), np.bincount(members)
-    kind_of: dict[int, tuple[str, ...]] = {}
-    for group, kind in zip(members.tolist(), kinds, strict=True):
-        kind_of[group] = tuple(sorted({*kind_of.get(group, ()), kind}))
-    rng = np.random.default_rng(SEED)
-    total, number = np.zeros(BOOTSTRAPS), np.zeros(BOOTSTRAPS)
-    for kinds_of_group in sorted(set(kind_of.values())):
-        of_kind = np.flatnonzero([kind_of[group] == kinds_of_group for group in range(groups)])
-        drawn = of_kind[rng.integers(len(of_kind), size=(BOOTSTRAPS, len(of_kind)))]
-        total += sums[drawn].sum(axis=1)
-        number += sizes[drawn].sum(axis=1)
-    low, high = np.quantile(total / number, [alpha / 2, 1 - alpha / 2])
-    return _rounded(low), _rounded(high)
+def _members(cases: Iterable[str], groups: Mapping[str, str]) -> Members:
+    """Return the number of each case's group; without one a case is a group of its own."""
+    return np.unique([groups.get(case, f"case {case}") for case in cases], return_inverse=True)[1]
+
+
+def lone_strata(pair: Pair, groups: Mapping[str, str]) -> str:
+    """Return a sentence on the modalities that no draw can vary; empty where all can be."""
+    cases = list(pair.cases)
+    strata = groups_of_kinds(_members(cases, groups), _strata_of(pair, cases))
+    lone = sum(len(of_kind) < 2 for of_kind in strata)
+    if not lone:
+        return ""
+    return (
+        f"{lone} of {len(strata)} modalities (2D and 3D apart) have one case, or one patient "
+        "group, which bootstrap samples cannot vary: intervals over all are too narrow"
+    )
 
 
 def _ratio(both: Floats) -> float | None:

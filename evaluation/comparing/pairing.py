@@ -12,7 +12,7 @@ from pathlib import Path
 
 from evaluation.errors import ComparisonError, instead_of_folder
 from evaluation.ranking.team_facts import TeamFacts, read_facts
-from evaluation.running.records import CaseRecord, last_records, read_records
+from evaluation.running.records import CaseRecord
 from evaluation.running.run_folder import TeamFolder
 from evaluation.scoring.score_tables import (
     NO_TRUTH,
@@ -86,7 +86,7 @@ def read_result(folder: Path) -> Result:
     return Result(
         folder=folder,
         rows={case: row for case, row in rows.items() if row.status != NO_TRUTH},
-        records=last_records(read_records(TeamFolder(folder).records)),
+        records=TeamFolder(folder).counting_records(),
         facts=read_facts(folder),
     )
 

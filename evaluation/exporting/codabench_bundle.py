@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -56,7 +56,8 @@ from evaluation.scoring.scores import score_folder  # noqa: E402
 def main(source: Path, output: Path) -> None:
     """Write scores.json and detailed_results.html, and scores.csv beside them."""
     found = source / "res"
-    nested = [path for path in found.iterdir() if path.is_dir()]
+    names = (path for path in found.iterdir() if not path.name.startswith((".", "__MACOSX")))
+    nested = [path for path in names if path.is_dir()]
     if not any(found.glob("*.npz")) and len(nested) == 1:
         found = nested[0]
     results = score_folder(found, source / "ref", output / "scores.csv", workers=2)
@@ -74,18 +75,48 @@ _METADATA = "command: python3 /app/program/score.py /app/input /app/output\n"
 def write_bundle(folder: Path, truth: Path, *, title: str, start: str, docker_image: str) -> Path:
     """Write the bundle and its zip, and return the zip.
 
-    Raises ExportError when there is no truth, or when the folder holds something else.
+    A bundle that is there already is replaced whole, but for its logo and its pages, which are the
+    organiser's to edit.
+
+    Raises ExportError when there is no truth, when one is no label map or lies in the folder, or
+    when that holds something else; what is there then stays as it is.
     """
     truths = sorted(path for path in truth.glob("*") if path.suffix == ".npz")
     if not truths:
         raise ExportError(f"{truth}: expected truths (*.npz), found none")
+    if folder.exists() and not folder.is_dir():
+        raise ExportError(f"{folder}: expected a folder for the bundle, found a file")
     if folder.exists() and any(folder.iterdir()) and not (folder / "competition.yaml").is_file():
         raise ExportError(f"{folder}: expected an empty folder or a bundle, found other files")
-    if folder.exists():
-        shutil.rmtree(folder)
-    (folder / "pages").mkdir(parents=True)
+    if folder.resolve() in (truth.resolve(), *truth.resolve().parents):
+        raise ExportError(f"{truth}: expected the truth outside {folder}, found it in there")
     columns = leaderboard_columns((path.stem, _dimensions(path)) for path in truths)
-    competition = competition_yaml(title, start, docker_image, columns)
+    partial = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        _write(partial, truths, competition_yaml(title, start, docker_image, columns), title)
+        for path in (folder / "logo.png", *(folder / "pages").glob("*")):  # the organiser's own
+            if path.is_file():
+                shutil.copyfile(path, partial / path.relative_to(folder))
+        _replace(folder, partial)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return _pack(folder)
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Put a folder in the place of another, which is gone only when this one is there."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(folder: Path, truths: Sequence[Path], competition: str, title: str) -> None:
+    """Write all of a bundle's files."""
+    (folder / "pages").mkdir(parents=True)
     replace_file(folder / "competition.yaml", competition)
     for name, text in _pages(title, len(truths)).items():
         replace_file(folder / "pages" / name, text)
@@ -95,7 +126,6 @@ def write_bundle(folder: Path, truth: Path, *, title: str, start: str, docker_im
     for path in truths:
         shutil.copyfile(path, folder / "reference_data" / path.name)
     _write_image(folder / "scoring_image")
-    return _pack(folder)
 
 
 def leaderboard_columns(cases: Iterable[tuple[str, int]]) -> list[dict[str, str | int]]:

@@ -116,8 +116,14 @@ def measure_surfaces(
 
 
 def _margins(spacings: Sequence[Spacing], tolerance_mm: float) -> list[int]:
-    """Steps that are enough for all spacings."""
-    steps = (margins_of(spacing_mm, tolerance_mm) for spacing_mm in spacings)
+    """Steps that are enough for all spacings; a distance transform needs but the corners around a
+    mask, however many steps of a fine grid the tolerance has."""
+    steps = (
+        margins_of(spacing_mm, tolerance_mm)
+        if can_grow(spacing_mm, tolerance_mm)
+        else [1] * len(spacing_mm)
+        for spacing_mm in spacings
+    )
     return [max(axis) for axis in zip(*steps, strict=True)]
 
 

@@ -12,7 +12,6 @@ from evaluation.dataset import digest_of
 from evaluation.errors import RankError, UsageError
 from evaluation.ranking.score_matrix import FailureValues
 from evaluation.running.ranking_rules import RankingRules, parse_rules
-from evaluation.running.records import read_hardware
 from evaluation.running.run_folder import TeamFolder
 from evaluation.scoring.score_tables import SCORES_FILE
 
@@ -78,4 +77,5 @@ def _hardware(places: TeamFolder, host: object) -> dict[str, str]:
     if isinstance(host, dict):
         parts = [host.get(key, "") for key in ("processor", "machine", "processors")]
         usual = " ".join(str(part) for part in parts if part)
-    return {case: key or usual for case, key in read_hardware(places.records).items()}
+    records = places.counting_records()
+    return {case: record.hardware or usual for case, record in records.items()}

@@ -16,7 +16,7 @@ from evaluation.ranking.results import RANK_FILE, Board, Ranking, read_ranking
 from evaluation.report.grid import ScoreGrid, build_grid
 from evaluation.running.carried_state import summarise_carried
 from evaluation.running.measuring import drift, read_ticks
-from evaluation.running.records import CaseRecord, last_records, read_records
+from evaluation.running.records import CaseRecord, last_records
 from evaluation.running.run_folder import TeamFolder
 from evaluation.scoring.score_tables import SCORES_FILE, ScoreRow, scored_teams
 
@@ -118,7 +118,7 @@ def read_team(folder: Path) -> TeamInfo:
         if not isinstance(description, dict):
             raise ReportError(f"{places.description}: expected an object, found a list or value")
     start_up = description.get("start_up")
-    records = read_records(places.records)
+    records = places.own_records()
     last = last_records(records)
     carried = summarise_carried(last.values())
     if carried:

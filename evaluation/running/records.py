@@ -160,15 +160,6 @@ def last_records(records: Iterable[CaseRecord]) -> dict[str, CaseRecord]:
     return {record.case: record for record in records}
 
 
-def read_hardware(path: Path) -> dict[str, str]:
-    """Return by case what the run that counts had to run on (``CaseRecord.hardware``).
-
-    Times of two teams on a case compare only where both texts are equal and not empty.
-    """
-    counting = last_records(read_records(path))
-    return {case: record.hardware for case, record in counting.items()}
-
-
 def _cut_torn_line(path: Path) -> None:
     """Remove what follows the last line end, if anything does."""
     if not path.exists():

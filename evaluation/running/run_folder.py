@@ -26,6 +26,7 @@ from typing import Any, Self
 
 from evaluation.errors import RecordError
 from evaluation.running.outputs import sync_folder
+from evaluation.running.records import CaseRecord, last_records, read_records
 from evaluation.running.staging import remove_tree
 
 LOCK_WAIT_S = 1.0
@@ -72,6 +73,26 @@ class TeamFolder:
     def log(self, case: str) -> Path:
         """Return the place of a case's log."""
         return self.path / "logs" / f"{case}.log"
+
+    def own_records(self) -> list[CaseRecord]:
+        """Return the records of what ``team.json`` says was run, in their order.
+
+        Where a team was run again with another image or protocol and was stopped, others are left
+        from before, and masks with them. All records where nothing says what was run.
+
+        Raises RecordError when ``team.json`` is no object.
+        """
+        run = _description_of(self.description)
+        ours = (run.get("digest"), run.get("protocol_sha256"))
+        return [
+            record
+            for record in read_records(self.records)
+            if ours[0] in (None, record.submission) and ours[1] in (None, record.protocol_sha256)
+        ]
+
+    def counting_records(self) -> dict[str, CaseRecord]:
+        """Return the record that counts for each case, the last of its own, by case name."""
+        return last_records(self.own_records())
 
     def create(self) -> None:
         """Make the folders."""
@@ -129,6 +150,19 @@ def is_abandoned(lock: Path) -> bool:
         return _lock(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _description_of(path: Path) -> dict[str, Any]:
+    """Return what a ``team.json`` says; nothing where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: expected JSON, found: {error}") from error
+    if not isinstance(content, dict):
+        raise RecordError(f"{path}: expected an object, found a list or value")
+    return content
 
 
 def _lock(descriptor: int) -> bool:

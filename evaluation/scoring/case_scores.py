@@ -172,6 +172,8 @@ def _judge(task: CaseTask, team: str, truth: Truth) -> _Verdict:
         return _Verdict(OK, "", score, official_score(task.case, truth, labels, score))
     failed = _failed(truth, _failure(task, team), task.distances)
     try:
+        if status == NOT_RUN:  # a mask that lies there is of another submission, or nobody's
+            raise MaskFault(status, reason)
         found = read_mask_leniently(mask, truth.labels.shape)
     except MaskFault as fault:
         official = official_score(task.case, truth, None, failed, str(fault))

@@ -214,3 +214,18 @@ def test_sheets_are_written_with_boxes_and_truth(tmp_path, capsys):
     page = (tmp_path / "s.html").read_text()
     assert page.count("<img") == 4 and "http" not in page
     assert main([*call, str(tmp_path / "s.txt")]) == 2
+
+
+def test_labels_below_zero_are_told_and_never_renumbered(tmp_path):
+    gts = GTS.astype(np.int8)
+    gts[0, 0] = -1
+    arrays = {"gts": gts}
+    findings = list(truth_findings("2DBox_US_1", arrays, None))
+    assert codes(findings) == ["negative"] and not any(f.fixed for f in findings)
+    assert arrays["gts"] is gts and "label_values" not in arrays
+
+
+def test_boxes_that_are_no_rows_are_no_count():
+    odd = picture(boxes=np.array(3))
+    assert codes(truth_findings("2DBox_US_1", {"gts": GTS}, odd)) == []
+    assert codes(mask_findings("2DBox_US_1", {"segs": GTS}, odd)) == []

@@ -76,6 +76,22 @@ def test_slices_are_cropped_in_one_piece_and_put_back(nifti_folders):
     assert np.array_equal(back, source)
 
 
+def test_two_files_of_one_name_are_refused_and_a_note_beside_labels_is_none(tmp_path, capsys):
+    pixels = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(pixels // 24).save(tmp_path / name / "p1.png")
+    (tmp_path / "labels" / "p1.txt").write_text("read by two")
+    call = ["convert", str(tmp_path / "images"), "--labels", str(tmp_path / "labels")]
+    call += ["--modality", "US", "--out", str(tmp_path / "out")]
+    assert main(call) == 0
+    with np.load(tmp_path / "out" / "truth" / "2DBox_US_p1.npz") as truth:
+        assert truth["gts"].any()
+    Image.fromarray(pixels).save(tmp_path / "images" / "p1.jpg")
+    assert main(call) == 2
+    assert "found p1.jpg and p1.png" in capsys.readouterr().err
+
+
 def test_pictures_with_masks_instances_and_png_back(tmp_path):
     for name in ("images", "masks"):
         (tmp_path / name).mkdir()

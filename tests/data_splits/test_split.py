@@ -17,6 +17,7 @@ from data_splits.split import (
     deal_groups,
     read_split,
     split_cases,
+    split_table,
     write_split,
 )
 
@@ -110,6 +111,25 @@ def test_the_command_writes_the_same_file_every_time(data_dir, tmp_path, capsys)
     assert main(["split", str(data_dir), "--out", str(out)]) == 0
     assert out.read_bytes() == first
     assert "2D US" in capsys.readouterr().out
+
+
+def test_a_table_that_a_spreadsheet_saved_is_the_same_table(tmp_path):
+    rows = ["case,dims,modality,group", *(f"c{i},2D,US,g{i % 4}" for i in range(12))]
+    plain, saved = tmp_path / "plain.csv", tmp_path / "saved.csv"
+    plain.write_bytes("\n".join(rows).encode())
+    saved.write_bytes("\r\n".join(rows).encode("utf-8-sig"))
+    found = split_table(saved, None)
+    assert found == split_table(plain, None)
+    assert {case.file for case in found} == {f"c{i}.npz" for i in range(12)}
+
+
+def test_a_row_that_names_no_case_is_refused_with_its_line(tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    for rows, where in (("dims,modality 2D,US", 2), ("case,dims,modality a,2D,US ,2D,US", 3)):
+        table.write_text(rows.replace(" ", "\n"))
+        assert main(["split", str(table), "--out", str(tmp_path / "out.csv")]) == 2
+        assert f"table.csv:{where}: expected case or file" in capsys.readouterr().err
+        assert not (tmp_path / "out.csv").exists()
 
 
 # --- the shipped split --------------------------------------------------------------------------

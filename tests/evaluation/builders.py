@@ -54,6 +54,7 @@ def add_result(
     wall_s: float | None = 1.0,
     modality: str = "CT",
     runner: str = "docker",
+    submission: str = "sha256:0",
 ) -> Path:
     """Append a record as `run` writes it, and a mask unless `segs` is None; the mask's path."""
     folder = TeamFolder(run / team)
@@ -64,7 +65,7 @@ def add_result(
             CaseRecord(
                 case=case, modality=modality, dimensions=dimensions, status=status, reason=reason,
                 exit_code=0, oom_killed=False, wall_s=wall_s, runner=runner,
-                started_at="2024-01-01T00:00:00+00:00", submission="sha256:0",
+                started_at="2024-01-01T00:00:00+00:00", submission=submission,
                 case_sha256="0", protocol_sha256="0",
             )
         )  # fmt: skip

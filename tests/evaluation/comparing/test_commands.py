@@ -89,6 +89,26 @@ def test_the_interval_is_that_of_drawing_groups(tmp_path):
     assert (dsc["low"], dsc["high"], dsc["p_better"]) == (0.0, 0.2, 0.5)
 
 
+def test_no_interval_where_no_draw_can_differ_and_a_word_where_some_cannot(tmp_path, capsys):
+    kinds = ("CT", "MR", "PET", "PET")
+    for name, dsc in (("old", [0.5, 0.6, 0.7, 0.8]), ("new", [0.6, 0.5, 0.7, 0.9])):
+        rows = [
+            score_row(name, f"c{k}", value, modality=kind)
+            for k, (value, kind) in enumerate(zip(dsc, kinds, strict=True))
+        ]
+        write_scores(tmp_path / "three", *rows[:3])
+        write_scores(tmp_path / "four", *rows)
+    for run, lone in (("three", 3), ("four", 2)):
+        folder = tmp_path / run
+        assert main(["compare", str(folder / "old"), str(folder / "new")]) == 0
+        told = f"{lone} of 3 modalities (2D and 3D apart) have one case, or one patient group"
+        assert told in capsys.readouterr().out
+    alone = differences(outcome(tmp_path / "three" / "new", "compare")[0])["all", "dsc"]
+    assert (alone["low"], alone["high"], alone["wins"]) == (None, None, 1)
+    found = differences(outcome(tmp_path / "four" / "new", "compare")[0])["all", "dsc"]
+    assert found["low"] == 0.0 and found["high"] == 0.05  # the PET case drawn never, or twice
+
+
 def test_results_without_a_common_case_or_team_are_refused(tmp_path, capsys):
     before = team_of(tmp_path / "one", "old", [0.5])
     write_scores(tmp_path / "two", score_row("new", "other"))
@@ -243,6 +263,18 @@ def test_verify_names_a_row_and_a_mask_that_the_record_does_not_have(scored_run)
     assert ("row", "wall_s") in found and ("mask", "sha256") in found
     table = list(csv.DictReader((run / "verify.csv").read_text().splitlines()))
     assert sum(row["follows"] == "False" for row in table) == len(content["faults"])
+
+
+def test_verify_names_a_row_whose_record_is_of_another_image(scored_run):
+    run, truth = scored_run
+    describe_team(run, "good", digest="sha256:1")  # run again, and stopped at once
+    code, (content, _) = verify(run)
+    assert code == 4
+    named = {(each["team"], each["case"], each["cell"]) for each in content["faults"]}
+    assert {("good", f"2DBox_US_{k}", "status") for k in range(2)} <= named
+    assert main(["score", str(run), "--truth", str(truth), "--workers", "1"]) == 0
+    assert main(["rank", str(run)]) == 0
+    assert verify(run, truth)[0] == 0
 
 
 def test_groups_must_be_said_as_they_were(scored_run, tmp_path, capsys):

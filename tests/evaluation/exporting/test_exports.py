@@ -126,7 +126,11 @@ def test_a_codabench_bundle_is_valid_and_its_program_scores_as_the_worker_runs_i
     (work / "input" / "res").mkdir(parents=True)
     (work / "output").mkdir()
     (bundle / "reference_data").rename(work / "input" / "ref")
-    np.savez_compressed(work / "input" / "res" / "2DBox_US_1.npz", segs=labels)
+    # zipped as a folder, on a Mac
+    for name in ("masks", "__MACOSX/masks", ".Trashes"):
+        (work / "input" / "res" / name).mkdir(parents=True)
+    (work / "input" / "res" / "__MACOSX" / "masks" / "._2DBox_US_1.npz").write_bytes(b"\0")
+    np.savez_compressed(work / "input" / "res" / "masks" / "2DBox_US_1.npz", segs=labels)
     metadata = yaml.safe_load((bundle / "scoring_program" / "metadata.yaml").read_text())
     words = metadata["command"].split()
     assert words[1:] == ["/app/program/score.py", "/app/input", "/app/output"]
@@ -154,6 +158,41 @@ def test_a_bundle_does_not_replace_other_files(tmp_path, capsys):
     assert (mine / "thesis.txt").is_file()
     assert main(line) == 2
     assert "expected --start, --docker-image" in capsys.readouterr().err
+
+
+def test_a_bundle_made_again_keeps_what_the_organiser_wrote(tmp_path):
+    truth, bundle = tmp_path / "truth", tmp_path / "bundle"
+    labels = disk((24, 24), (12, 12), 6).astype(np.uint8)
+    write_truth(truth, "2DBox_US_1", labels)
+    line = ["export", "codabench-bundle", "--truth", str(truth), "--out", str(bundle)]
+    line += ["--start", "2030-01-01 00:00:00", "--docker-image", "example/scorer:1"]
+    assert main(line) == 0
+    (bundle / "pages" / "terms.md").write_text("my terms")
+    (bundle / "scoring_program" / "stale.py").write_text("")
+    write_truth(truth, "2DBox_US_2", labels)
+    assert main(line) == 0
+    assert (bundle / "pages" / "terms.md").read_text() == "my terms"
+    assert (bundle / "reference_data" / "2DBox_US_2.npz").is_file()
+    assert not (bundle / "scoring_program" / "stale.py").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "bundle.zip", "truth"]
+
+
+@pytest.mark.parametrize("fault", ["a broken truth", "its own truth"])
+def test_a_bundle_that_cannot_be_made_leaves_the_one_that_is_there(tmp_path, capsys, fault):
+    truth, bundle = tmp_path / "truth", tmp_path / "bundle"
+    write_truth(truth, "2DBox_US_1", disk((24, 24), (12, 12), 6).astype(np.uint8))
+    line = ["export", "codabench-bundle", "--start", "2030-01-01 00:00:00"]
+    line += ["--docker-image", "example/scorer:1", "--out", str(bundle), "--truth"]
+    assert main([*line, str(truth)]) == 0
+    before = {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
+    if fault == "a broken truth":
+        np.savez(truth / "2DBox_US_2.npz", imgs=np.zeros(3))
+        assert main([*line, str(truth)]) == 1
+        assert "2DBox_US_2.npz: expected gts" in capsys.readouterr().err
+    else:
+        assert main([*line, str(bundle / "reference_data")]) == 1
+        assert "expected the truth outside" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()} == before
 
 
 def get_jsonpath(obj, path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from evaluation.metrics import dice, score_case, surface_dice
+from evaluation.metrics.distances import surface_dice_curve
 from tests.evaluation.builders import disk
 
 SPACINGS = st.sampled_from([0.5, 0.8, 1.0, 2.5, 5.0])
@@ -202,3 +204,20 @@ def test_shapes_that_differ_are_refused():
         dice(np.zeros((2, 2), bool), np.zeros((2, 3), bool))
     with pytest.raises(ValueError, match=r"one shape, found \(2, 2\) and \(2, 3\)"):
         score_case(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), (1, 1))
+
+
+def test_a_fine_spacing_costs_no_memory():
+    """The tolerance of 2 mm is 2,000 voxels of 1 um: nothing of the grid is that large."""
+    truth = np.zeros((20, 30, 30), np.uint8)
+    truth[5:14, 6:20, 8:22] = 1
+    found = np.roll(truth, 3, axis=2)
+    tracemalloc.start()
+    fine = score_case(truth, found, (0.001,) * 3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert fine.nsd == 1.0 and fine.dsc == score_case(truth, found, (1.0,) * 3).dsc
+    assert peak < 50e6
+    for spacing_mm in ((0.001, 1.0, 1.0), (1.0, 0.001, 1.0)):  # the shift is of 3 mm
+        uneven = surface_dice(truth > 0, found > 0, spacing_mm, 2.0)
+        curve = surface_dice_curve(truth > 0, found > 0, spacing_mm, [2.0])
+        assert 0 < uneven < 1 and uneven == pytest.approx(curve[0], abs=1e-12)

@@ -9,7 +9,7 @@ import pytest
 
 from evaluation.running.host import describe_engine_host, describe_host, hardware_key
 from evaluation.running.protocol import GIB, Protocol
-from evaluation.running.records import read_hardware
+from evaluation.running.run_folder import TeamFolder
 
 MACHINE = {
     **{"name": "a", "system": "Linux 6", "machine": "x86_64", "processor": "Xeon W-2133"},
@@ -75,7 +75,7 @@ def test_records_and_the_teams_description_say_it(
     result = run_team(make_folder(), "--runner", "process")
     key = hardware_key(describe_host(), Protocol(), enforced=False)
     assert result.only.hardware == key
-    assert read_hardware(result.folder / "records.jsonl") == {"2DBox_US_1": key}
+    assert TeamFolder(result.folder).counting_records()["2DBox_US_1"].hardware == key
     assert json.loads((result.folder / "team.json").read_text())["hardware"] == [key]
 
 

@@ -51,6 +51,20 @@ def npy(array):
     return stream.getvalue()
 
 
+def npy_of(header):
+    """An npy file with any text as its header."""
+    text = header.encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def save_broken_lzma(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("segs.npy", npy(LABELS))
+    content = bytearray(path.read_bytes())
+    content[45:80] = bytes(35)
+    path.write_bytes(content)
+
+
 def test_the_truth_as_a_submission_scores_one(folders):
     run, truth = folders
     write_truth(truth, "2DBox_CT_1", LABELS)
@@ -133,8 +147,24 @@ def test_a_broken_mask_scores_zero_and_stays_with_its_reason(folders, status):
             lambda path: save_zip(path, segs_npy=npy(LABELS), segs=npy(LABELS)),
         ),
         ("missing output", lambda path: path.unlink() or os.symlink("/dev/zero", path)),
+        ("unreadable output", lambda path: save_zip(path, segs_npy=npy_of("{'descr': (("))),
+        ("unreadable output", lambda path: save_zip(path, segs_npy=npy_of("{[]: 1}"))),
+        ("unreadable output", lambda path: save_zip(path, segs_npy=npy_of("-" * 9000 + "1"))),
+        ("unreadable output", lambda path: save_broken_lzma(path)),
     ],
-    ids=["pickled", "negative", "no segs", "truncated", "short member", "segs twice", "link"],
+    ids=[
+        "pickled",
+        "negative",
+        "no segs",
+        "truncated",
+        "short member",
+        "segs twice",
+        "link",
+        "open brackets",
+        "a list as key",
+        "deep",
+        "broken lzma",
+    ],
 )
 def test_hostile_masks_are_refused_and_never_unpickled(folders, status, write):
     run, truth = folders
@@ -247,6 +277,30 @@ def test_the_last_record_of_a_case_counts(folders):
     add_result(run, "team", "case", LABELS, wall_s=3.0)
     score(run, truth)
     assert (rows_of(run)["case"].status, rows_of(run)["case"].wall_s) == ("ok", 3.0)
+
+
+@pytest.mark.parametrize(
+    "says", [{"digest": "sha256:1"}, {"digest": "sha256:1", "protocol_sha256": "0"}]
+)
+def test_only_records_of_what_was_run_last_count(folders, says):
+    """An image run to its end, and a second one that was stopped after its first case."""
+    run, truth = folders
+    for case in ("a", "b"):
+        write_truth(truth, case, LABELS)
+        add_result(run, "team", case, LABELS)
+    add_result(run, "team", "a", LABELS, submission="sha256:1", wall_s=2.0)
+    describe_team(run, "team", **says)
+    assert score(run, truth) == 0
+    again, stale = rows_of(run)["a"], rows_of(run)["b"]
+    assert (again.status, again.dsc, again.wall_s) == ("ok", 1.0, 2.0)
+    found = (stale.status, stale.dsc, stale.dsc_official, stale.wall_s)
+    assert found == ("not run", 0.0, 0.0, None)
+    describe_team(run, "team", digest="sha256:1", protocol_sha256="another")
+    assert score(run, truth) == 0
+    assert [row.status for row in rows_of(run).values()] == ["not run"] * 2
+    describe_team(run, "team")  # says nothing of it: every record counts
+    assert score(run, truth) == 0
+    assert [row.status for row in rows_of(run).values()] == ["ok"] * 2
 
 
 def test_tables_are_the_same_bytes_again_with_any_number_of_workers(folders):
