@@ -69,7 +69,8 @@ class MaskDecoder(RegionView):
         """``image_of_region`` (N,) says which image each region is of; without it B must be 1."""
         picture = [crops[:, :3] / 127.5 - 1, crops[:, 3:4]]
         if self.contrast:
-            picture.append(self.standardised(crops[:, :3], regions, boxes))
+            where = self.place(regions, boxes, 4 * self.grid)
+            picture.append(self.standardised(crops[:, :3], where))
         if self.others:
             picture.append(crops[:, 4:])
         x0 = self.stem(torch.cat(picture, 1))

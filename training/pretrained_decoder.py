@@ -61,8 +61,8 @@ class PretrainedDecoder(RegionView):
     ) -> Tensor:
         """As :meth:`training.mask_decoder.MaskDecoder.forward`."""
         picture = crops[:, :3] / 127.5 - 1
-        seen_as = self.standardised(crops[:, :3], regions, boxes)
         where = self.place(regions, boxes, 4 * self.grid)
+        seen_as = self.standardised(crops[:, :3], where)
         shown = torch.cat([picture, crops[:, 3:4], seen_as, where], 1)
         told = self.told(embedding, regions, boxes, context, image_of_region)
         taps = self.backbone(shown, self.tell(told))

@@ -91,17 +91,18 @@ def test_contrast_is_what_the_box_shows_however_dark_the_picture():
     decoder = MaskDecoder(ModelConfig(input_size=64, region_size=side, contrast=True))
     crops = torch.randint(40, 200, (1, 3, side, side)).float()
     regions, boxes = torch.tensor([[0.0, 0, 40, 40]]), torch.tensor([[10.0, 10, 30, 30]])
-    seen = decoder.standardised(crops, regions, boxes)
+    where = decoder.place(regions, boxes, side)
+    seen = decoder.standardised(crops, where)
     inside = seen[..., side // 4 : side * 3 // 4, side // 4 : side * 3 // 4]
     torch.testing.assert_close(inside.mean((2, 3)), torch.zeros(1, 3), atol=1e-5, rtol=0)
     torch.testing.assert_close(inside.std((2, 3)), torch.ones(1, 3), atol=0.08, rtol=0)
     crops[..., :4] = 0  # outside the picture, as a margin may be: of no consequence inside
     torch.testing.assert_close(
-        decoder.standardised(crops, regions, boxes)[..., 4:], seen[..., 4:], atol=1e-5, rtol=0
+        decoder.standardised(crops, where)[..., 4:], seen[..., 4:], atol=1e-5, rtol=0
     )
-    darker = decoder.standardised(crops * 0.25 + 3, regions, boxes)
+    darker = decoder.standardised(crops * 0.25 + 3, where)
     assert (darker - seen)[..., 4:].abs().max() < 0.5
-    even = decoder.standardised(torch.full_like(crops, 7), regions, boxes)
+    even = decoder.standardised(torch.full_like(crops, 7), where)
     assert even.abs().max() == 0
 
 
@@ -113,3 +114,22 @@ def test_frozen_blocks_learn_nothing():
     assert not any(p.requires_grad for p in model.encoder.stem.parameters())
     assert not any(p.requires_grad for p in model.encoder.blocks[:3].parameters())
     assert all(p.requires_grad for p in model.encoder.blocks[3].parameters())
+
+
+def test_the_embedding_is_read_where_the_region_lies():
+    import torch
+
+    from training.mask_decoder import MaskDecoder
+    from training.recipe import ModelConfig
+
+    decoder = MaskDecoder(ModelConfig(input_size=64, region_size=32))
+    along = torch.arange(16.0) * 4 + 2  # middles of the embedding's cells, encoder-input pixels
+    embedding = torch.stack(torch.meshgrid(along, along, indexing="xy"))[None]
+    regions = torch.tensor([[8.0, 16, 40, 32], [20, 4, 36, 60]])
+    seen = decoder.sample(embedding, regions, None)
+    for (x0, y0, x1, y1), (x, y) in zip(regions.tolist(), seen, strict=True):
+        cells = (torch.arange(8) + 0.5) / 8
+        torch.testing.assert_close(x, (x0 + (x1 - x0) * cells).expand(8, 8))
+        torch.testing.assert_close(y, (y0 + (y1 - y0) * cells)[:, None].expand(8, 8))
+    each = decoder.sample(embedding, regions, torch.zeros(2, dtype=torch.long))
+    torch.testing.assert_close(each, seen)
