@@ -20,7 +20,12 @@ if __name__ == "__main__":
     if sys.version_info < (3, 12):  # from then on datetime is no more than this, too
         # numpy asks for it, and its half in Python takes 5 ms
         sys.modules.setdefault("datetime", import_module("_datetime"))
-    from inference.command_line import leave, main
+    from inference.command_line import main
+    from inference.ending import Stopped, leave, stop_by
 
     held: list[object] = []  # else the engine would be taken apart when all is written
-    leave(main(held=held))
+    try:
+        stop_by("SIGTERM")
+        leave(main(held=held))
+    except Stopped as stopped:
+        leave(stopped.status)

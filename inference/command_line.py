@@ -11,20 +11,21 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from inference import IMPORTED_S, head_start, profile
 from inference.bundle_file import read_bundle
 from inference.engine import EngineSettings
 from inference.errors import CaseError, InferenceError, UsageError
 from inference.loading import GraphLoader
-from inference.messages import tell_info, tell_warning
+from inference.messages import say, tell_info, tell_warning
 from inference.modality import dims_of, modality_of
 from inference.options import options
 from inference.precision import resolve_precision
 from inference.progress import Progress
 
 if TYPE_CHECKING:
+    from inference.case import Case
     from inference.segment import Segmenter
 
 
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None, held: list[Any] | None = None) -> int:
     """Run the command line; returns the exit status.
 
     ``held`` gets what was opened, for as long as the caller keeps it: a process that ends with
-    :func:`leave` leaves it to the kernel.
+    :func:`inference.ending.leave` leaves it to the kernel.
     """
     args = options(sys.argv[1:] if argv is None else argv)
     if args.verbose:  # else warnings alone are told, and that needs no setting up
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None, held: list[Any] | None = None) -> int:
         with profiled(args.profile):
             return run(args, [] if held is None else held)
     except InferenceError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        say(f"error: {one_line(str(error))}")
         return 2
 
 
@@ -60,9 +61,9 @@ def profiled(file: Path | None) -> Iterator[None]:
         yield
         return
     try:
-        file.touch()
+        file.open("a").close()
     except OSError as error:
-        raise UsageError(f"{file}: expected a file to write to, found: {error}") from error
+        raise UsageError(f"{file}: expected a file to write to, found: {error.strerror}") from error
     profile.begin()
     began, now = profile.process_began_s(), time.perf_counter()
     if began is not None:
@@ -73,15 +74,7 @@ def profiled(file: Path | None) -> Iterator[None]:
         profile.add("open graph", began_s, ended_s, thread)
     spans = profile.end()
     file.write_text(profile.trace(spans), encoding="utf-8")
-    print(profile.table(spans, threading.get_ident()), file=sys.stderr)
-
-
-def leave(status: int) -> NoReturn:
-    """End the process: everything is written, and taking the engine apart piece by piece would only
-    cost time."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    say(profile.table(spans, threading.get_ident()))
 
 
 def run(args: Any, held: list[Any]) -> int:
@@ -92,7 +85,8 @@ def run(args: Any, held: list[Any]) -> int:
         bundle = read_bundle(Path(args.model), args.fidelity)
     precision = resolve_precision(args.precision, args.engine, bundle.record)
     tell_info("inference", f"computing in {precision}")
-    settings = EngineSettings(args.engine, precision, args.threads, cache)
+    must_keep = args.compile_only and cache is not None
+    settings = EngineSettings(args.engine, precision, args.threads, cache, must_keep=must_keep)
     loader = GraphLoader(bundle, settings)
     paths: list[Path] = []
     if not args.compile_only:
@@ -133,7 +127,11 @@ def output_folder(given: Path | None, inputs: Path) -> Path:
     """The folder of masks, made where it is missing; never the cases' own or one inside it, for
     nothing is written there."""
     folder = given or (Path("/outputs") if Path("/outputs").is_dir() else Path("outputs"))
-    if folder.resolve().is_relative_to(inputs.resolve()):
+    try:
+        is_inside = folder.resolve().is_relative_to(inputs.resolve())
+    except (OSError, RuntimeError) as error:  # a link to itself
+        raise UsageError(f"{folder}: expected a folder for masks, found: {error}") from error
+    if is_inside:
         raise UsageError(f"{folder}: expected a folder outside the cases' own, {inputs}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -147,13 +145,11 @@ def output_folder(given: Path | None, inputs: Path) -> Path:
 
 
 def compile_all(segmenter: "Segmenter") -> int:
-    """Compile every graph of the bundle; the cache, if one is given, must keep them."""
+    """Compile every graph of the bundle; the cache, if one is given, must keep them
+    (``must_keep``)."""
     segmenter.bundle.verify()
     for modality in segmenter.bundle.routing:
         segmenter.model(modality).compile()
-    cache = segmenter.settings.cache_dir
-    if cache and segmenter.settings.engine == "openvino" and not any(cache.glob("*.blob")):
-        raise UsageError(f"{cache}: expected to keep compiled graphs there, found none kept")
     return 0
 
 
@@ -182,15 +178,23 @@ def segment_file(segmenter: "Segmenter", path: Path, target: Path) -> int:
 
         with profile.span("read"):
             case = read_case(path)
-        labels = segmenter.segment_case(case, modality_of(case.name))
+        labels = segment_named(segmenter, case, modality_of(case.name), path.name)
         with profile.span("write"):
             write_mask(target, labels)
         return len(case.boxes)
     from inference.formats import read_scan
 
     scan = read_scan(path)
-    scan.write(target, segmenter.segment_case(scan.case, scan.modality))
+    scan.write(target, segment_named(segmenter, scan.case, scan.modality, path.name))
     return len(scan.case.boxes)
+
+
+def segment_named(segmenter: "Segmenter", case: "Case", modality: str, name: str) -> Any:
+    """Labels of a case; a refusal says which file's it is."""
+    try:
+        return segmenter.segment_case(case, modality)
+    except CaseError as error:
+        raise CaseError(f"{name}: {error}") from None
 
 
 def segment_all(segmenter: "Segmenter", paths: list[Path], outputs: Path) -> int:
@@ -215,15 +219,13 @@ def segment_all(segmenter: "Segmenter", paths: list[Path], outputs: Path) -> int
                 tell_info("inference", f"{path.name}: {count} boxes, {seconds:.3f} s")
             progress.step()
     if refused:
-        print(
-            f"{len(paths) - refused} of {len(paths)} cases done, {refused} refused", file=sys.stderr
-        )
+        say(f"{len(paths) - refused} of {len(paths)} cases done, {refused} refused")
     return 1 if refused else 0
 
 
 def refuse(reason: str) -> int:
     """Tell why a case is not done; returns how many that are."""
-    print(f"refused: {one_line(reason)}", file=sys.stderr)
+    say(f"refused: {one_line(reason)}")
     return 1
 
 

@@ -6,7 +6,7 @@ Without numpy, so that graphs are being loaded before it is imported.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
 from inference.blob import parallel_runs
 from inference.bundle import Bundle
@@ -33,8 +33,16 @@ class EngineSettings:
     """0: as many as the container or the process may use."""
     cache_dir: Path | None = None
     """Where compiled graphs are kept; None: nowhere."""
+    must_keep: bool = False
+    """Whether a graph that the cache does not keep is an error."""
     streams: int = 1
     """Runs of one graph that may go on at a time; OpenVINO only."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no engine."""
+        if self.engine not in get_args(EngineName):
+            known = " or ".join(get_args(EngineName))
+            raise EngineError(f"engine: expected {known}, found {self.engine!r}")
 
     @property
     def parallel_runs(self) -> int:
@@ -65,7 +73,8 @@ def compile_graph(bundle: Bundle, file: str, settings: EngineSettings, batch: in
     where that is :data:`AS_OPEN`.
 
     Raises:
-        EngineError: the engine is not installed, or refuses the graph or the precision.
+        EngineError: the engine is not installed, refuses the graph or the precision, or the cache
+            that must keep the graph does not.
     """
     if settings.engine == "openvino":
         from inference.openvino_engine import compile_openvino

@@ -1,18 +1,13 @@
 """NIfTI volumes and PNG pictures beside npz cases: read with their boxes, answered in kind.
 
-A picture or volume is a case when a boxes file lies next to it: ``scan.json`` or ``scan.csv`` for
-``scan.nii.gz``, or ``boxes.json`` or ``boxes.csv`` for all of the folder. JSON: a list of boxes, or
-``{"scan.nii.gz": [[...], ...]}``; CSV: a row a box with the columns x_min, y_min, z_min, x_max,
-y_max, z_max (and file, in boxes.csv). Numbers are pixels or voxels *of the file*, counted from 0,
-x first, both ends inside; the answer is a label map of the file's own shape, type and place.
+A picture or volume is a case when a boxes file next to it speaks of it
+(:mod:`inference.box_lists`).  Numbers are pixels or voxels *of the file*, counted from 0, x first,
+both ends inside; the answer is a label map of the file's own shape, type and place.
 
 Volumes are turned to the slices that the scanner took before they are segmented, and back after.
 nibabel and Pillow are imported by the first file that needs them; npz cases need neither.
 """
 
-import csv
-import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.box_lists import Rows, boxes_of, folder_list, has_own_list
 from inference.case import Case, make_case, write_whole
-from inference.errors import CaseError, UsageError
+from inference.errors import CaseError
 from inference.modality import UNKNOWN, modality_of
 from inference.npz import MAX_IMAGE_BYTES
 
@@ -45,10 +41,7 @@ ACQUIRED_RATIO = 1.5
 _VIEWS = {0: "PIL", 1: "LIP", 2: "LPS"}
 """By the patient axis that slices are stacked along: where x, y and z of the case grow to."""
 
-_COLUMNS = ("x_min", "y_min", "z_min", "x_max", "y_max", "z_max")
-
 Labels = NDArray[np.unsignedinteger]
-Rows = list[list[float]]
 
 
 @dataclass(frozen=True)
@@ -68,9 +61,8 @@ def picture_files(folder: Path, names: list[str]) -> list[Path]:
     Raises UsageError for a boxes file that cannot be read.
     """
     pictures = [name for name in names if name.lower().endswith(SUFFIXES)]
-    listed = _listed(folder, names)
-    own = {stem for name in names if (stem := _stem(name, (".json", ".csv"))) is not None}
-    asked = {n for n in pictures if n in listed or _stem(n, SUFFIXES) in own}
+    listed = folder_list(folder, names)
+    asked = {n for n in pictures if n in listed or has_own_list(folder / n, names)}
     lost = {Path(n).name for n in listed if n.lower().endswith(SUFFIXES)} - set(names)
     return [folder / n for n in asked | lost]
 
@@ -80,7 +72,7 @@ def read_scan(path: Path) -> Scan:
     try:
         if not path.is_file():
             raise CaseError("expected the file that boxes.json or boxes.csv names, found none")
-        rows = _boxes_of(path)
+        rows = boxes_of(path, flat=path.name.lower().endswith(PNG))
         return _read_png(path, rows) if path.name.lower().endswith(PNG) else _read_nifti(path, rows)
     except CaseError as error:
         raise CaseError(f"{path.name}: {error}") from None
@@ -196,63 +188,3 @@ def _windowed(values: NDArray[Any], modality: str) -> NDArray[np.uint8]:
     if modality != "CT":
         greys[values == 0] = 0
     return greys.astype(np.uint8)
-
-
-def _boxes_of(path: Path) -> Rows:
-    """Boxes of six numbers (z unused for pictures) from the file's own list or the folder's."""
-    flat = path.name.lower().endswith(PNG)
-    stem = _stem(path.name, SUFFIXES) or path.name
-    for suffix in (".json", ".csv"):
-        own = path.with_name(stem + suffix)
-        if own.is_file():
-            return _checked(_read_list(own).get(path.name, _read_list(own).get("", [])), own, flat)
-    names = os.listdir(path.parent)
-    return _checked(_listed(path.parent, names).get(path.name, []), path.parent, flat)
-
-
-def _listed(folder: Path, names: list[str]) -> dict[str, Rows]:
-    """Boxes by file name from boxes.json or boxes.csv; nothing where there is neither."""
-    for name in ("boxes.json", "boxes.csv"):
-        if name in names:
-            try:
-                return _read_list(folder / name)
-            except CaseError as error:
-                raise UsageError(f"{folder / name}: {error}") from error
-    return {}
-
-
-def _read_list(path: Path) -> dict[str, Rows]:
-    """Rows by file name; those without a name under ""."""
-    try:
-        if path.suffix == ".json":
-            loaded = json.loads(path.read_text())
-            return loaded if isinstance(loaded, dict) else {"": loaded}
-        rows: dict[str, Rows] = {}
-        with path.open(newline="") as stream:
-            for row in csv.DictReader(stream):
-                numbers = [float(row[c]) for c in _COLUMNS if (row.get(c) or "").strip()]
-                rows.setdefault((row.get("file") or "").strip(), []).append(numbers)
-        return rows
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise CaseError(f"{path.name}: expected boxes (json or csv), found: {error}") from error
-
-
-def _checked(rows: Any, source: Path, flat: bool) -> Rows:
-    """Rows as six numbers each."""
-    count = 4 if flat else 6
-    if not isinstance(rows, list) or not all(
-        isinstance(row, list)
-        and len(row) == count
-        and all(isinstance(v, int | float) and not isinstance(v, bool) for v in row)
-        for row in rows
-    ):
-        raise CaseError(f"boxes of {source.name}: expected rows of {count} numbers, found {rows}")
-    return [[*row[:2], 0, *row[2:], 0] if flat else list(row) for row in rows]
-
-
-def _stem(name: str, suffixes: tuple[str, ...]) -> str | None:
-    """``name`` without the first of ``suffixes`` that it ends with; None where it has none."""
-    for suffix in suffixes:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return None

@@ -90,8 +90,12 @@ def compile_openvino(
             compiled = _compile(openvino.Core(), path, batch, config)
     except RuntimeError as error:
         raise EngineError(f"{path}: openvino refuses the graph: {error}") from error
-    if blob is not None:
-        _store_blob(compiled, blob, key)
+    kept = blob is not None and _store_blob(compiled, blob, key)
+    if settings.must_keep and not kept:
+        raise EngineError(
+            f"{settings.cache_dir}: expected to keep the compiled {path.name} there, found it not "
+            "kept (--verbose says why)"
+        )
     return OpenVinoGraph(compiled)
 
 
@@ -150,9 +154,8 @@ def _kept(blob: Path, key: str, config: Mapping[str, str]) -> LibraryGraph | Non
     return None
 
 
-def _store_blob(compiled: Any, blob: Path, key: str) -> None:
-    """Keep a compiled graph, readable by every user; a folder that cannot be written is no
-    error."""
+def _store_blob(compiled: Any, blob: Path, key: str) -> bool:
+    """Keep a compiled graph, readable by every user; whether that could be done."""
     stream = io.BytesIO()
     partial = blob.with_name(f".{blob.name}.{os.getpid()}")
     try:
@@ -165,5 +168,6 @@ def _store_blob(compiled: Any, blob: Path, key: str) -> None:
         tell_info(__name__, f"{blob.parent}: compiled graph not kept: {error}")
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        return
+        return False
     tell_info(__name__, f"{blob}: compiled graph kept")
+    return True

@@ -23,7 +23,8 @@ class Progress:
         self._what, self._total, self._done = what, total, 0
         self._began = self._shown = time.monotonic()
         self._visible = False
-        self._enabled = sys.stderr.isatty() and Progress._open == 0
+        is_terminal = getattr(sys.stderr, "isatty", None)  # a program may have no stderr at all
+        self._enabled = is_terminal is not None and is_terminal() and Progress._open == 0
 
     def __enter__(self) -> "Progress":
         Progress._open += self._total > 1

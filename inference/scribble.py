@@ -74,7 +74,7 @@ def answer_scribbles(
 
     spec = model.spec
     if spec.scribble is None or spec.sam is None:
-        raise CaseError("scribbles: expected boxes (this model takes no scribbles), found none")
+        raise CaseError("expected boxes (this model takes no scribbles), found scribbles")
     numbers = stroke_numbers(scribbles)
     labels = np.zeros(picture.shape[:2], label_type(max(numbers, default=0)))
     if not numbers:

@@ -453,3 +453,9 @@ def test_the_name_of_a_compiled_graph_holds_everything_it_depends_on(monkeypatch
     keys = {cache_key(*words) for words in (base, *others)}
     monkeypatch.setattr("inference.blob.processor", lambda: "another one")
     assert len(keys | {cache_key(*base)}) == 6
+
+
+@pytest.mark.parametrize("engine", ["OpenVINO", "foo", ""])
+def test_an_engine_that_there_is_not_is_refused(engine):
+    with pytest.raises(EngineError, match="engine: expected openvino or onnxruntime, found"):
+        inference.load(engine=engine)

@@ -96,6 +96,64 @@ def test_pictures_without_a_boxes_file_are_no_cases(folder):
     assert case_files(folder) == []
 
 
+DESCRIPTION = json.dumps({"Modality": "CT", "EchoTime": 0.1, "ImageType": ["ORIGINAL", "PRIMARY"]})
+"""As dcm2niix puts it beside a scan."""
+
+
+def test_a_description_beside_a_scan_is_no_list_of_boxes(call, folder, tmp_path):
+    values, box = bright_block()
+    for name in ("CT_a.nii.gz", "CT_b.nii.gz"):
+        save_volume(folder / name, values)
+        (folder / name.replace(".nii.gz", ".json")).write_text(DESCRIPTION)
+    assert case_files(folder) == []
+    (folder / "boxes.json").write_text(json.dumps({"CT_a.nii.gz": [box]}))
+    assert call() == (0, "")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["CT_a.nii.gz"]
+    assert np.asarray(nib.load(tmp_path / "out" / "CT_a.nii.gz").dataobj).any()
+
+
+@pytest.mark.parametrize("text", ['{"CT_a.nii": [[6, 5, 4, 13, 11, 8]]}', "{}"])
+def test_a_list_that_does_not_name_its_scan_is_told_and_nothing_is_written(
+    call, folder, tmp_path, text
+):
+    save_volume(folder / "CT_a.nii.gz", bright_block()[0])
+    (folder / "CT_a.json").write_text(text)
+    code, err = call()
+    assert code == 1 and "refused: CT_a.nii.gz: boxes: expected a list, or one named CT_a" in err
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("comma", [",", ";"])
+@pytest.mark.parametrize("own", [False, True])
+def test_lists_as_spreadsheets_save_them(call, folder, tmp_path, encoding, comma, own):
+    picture = np.zeros((60, 80), np.uint8)
+    picture[12:40, 10:45] = 200
+    Image.fromarray(picture).save(folder / "US_a.png")
+    rows = "file,x_min,y_min,x_max,y_max\r\nUS_a.png,10,12,45,40\r\n".replace(",", comma)
+    (folder / ("US_a.csv" if own else "boxes.csv")).write_bytes(rows.encode(encoding))
+    assert call() == (0, "")
+    assert np.array(Image.open(tmp_path / "out" / "US_a.png")).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("boxes.json", "[[5, 5, 30, 30]]", "found boxes of no file"),
+        ("boxes.csv", "x_min,y_min,x_max,y_max\n5,5,30,30\n", "expected a column file"),
+        ("boxes.csv", "left,top\n5,5\n", "expected a column file"),
+        ("boxes.json", DESCRIPTION, "found none"),
+    ],
+)
+def test_a_list_of_the_folder_that_names_no_file_is_a_wrong_call(
+    call, folder, name, text, expected
+):
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(folder / "US_a.png")
+    (folder / name).write_text(text)
+    code, err = call()
+    assert code == 2 and f"{name}: expected" in err and expected in err
+
+
 @pytest.mark.parametrize(
     ("boxes", "reason"),
     [

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -269,10 +270,16 @@ def test_a_call_that_argparse_refuses_exits_with_two(call, options):
         (("-o", "/dev/null/masks"), "expected a folder to write masks to"),
         (("--threads", "-1"), "--threads: expected 0 or more, found -1"),
         (("--model", "/nonexistent"), "bundle.json: expected a model bundle"),
+        (("--profile", "/tmp"), "/tmp: expected a file to write to"),
+        (("-o", "loop/masks"), "loop/masks: expected a folder for masks"),
     ],
 )
-def test_a_wrong_call_is_one_line_and_exits_with_two(call, make_case, options, words):
+def test_a_wrong_call_is_one_line_and_exits_with_two(
+    call, make_case, options, words, tmp_path, monkeypatch
+):
     make_case()
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
     code, err = call(*options)
     assert code == 2 and err.startswith("error: ") and words in err
     assert len(err.splitlines()) == 1
@@ -386,4 +393,77 @@ def test_compile_only_says_when_the_cache_keeps_nothing(tmp_path, capsys):
     (tmp_path / "file").write_text("not a folder")
     cache = str(tmp_path / "file" / "cache")
     assert main(["--compile-only", "--model", str(bundle), "--cache", cache]) == 2
-    assert "found none kept" in capsys.readouterr().err
+    assert "expected to keep the compiled encoder.onnx there" in capsys.readouterr().err
+
+
+def test_compile_only_counts_no_graph_that_another_version_kept(tmp_path, monkeypatch, capsys):
+    bundle, cache = write_bundle(tmp_path / "bundle"), tmp_path / "cache"
+    cache.mkdir()
+    (cache / "encoder-0000.blob").write_bytes(b"of another version")
+    monkeypatch.setattr("inference.openvino_engine._store_blob", lambda *_: False)
+    assert main(["--compile-only", "--model", str(bundle), "--cache", str(cache)]) == 2
+    assert "expected to keep the compiled encoder.onnx there" in capsys.readouterr().err
+
+
+# --- how it ends --------------------------------------------------------------------------------
+
+
+def started(tmp_path, *more, **how):
+    bundle = write_bundle(tmp_path / "bundle")
+    line = [sys.executable, *more, "-i", "cases", "-o", "masks", "--model", str(bundle)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(line, cwd=tmp_path, env=environment, **how)
+
+
+def test_without_stderr_masks_are_written_all_the_same(make_case, tmp_path):
+    make_case("2DBox_US_1")
+    make_case("2DBox_US_0", boxes=[(40, 12, 10, 40)])
+    closed = "import os, runpy; os.close(2); runpy.run_module('inference', run_name='__main__')"
+    assert started(tmp_path, "-c", closed).wait(60) == 1
+    assert list(masks(tmp_path / "masks")) == ["2DBox_US_1.npz"]
+
+
+def test_a_reader_of_stderr_that_is_gone_stops_nothing(make_case, tmp_path):
+    make_case("2DBox_US_9")
+    for i in range(4):
+        make_case(f"2DBox_US_{i}", boxes=[(40, 12, 10, 40)])
+    process = started(tmp_path, "-m", "inference", stderr=subprocess.PIPE)
+    process.stderr.close()
+    assert process.wait(60) == 1
+    assert list(masks(tmp_path / "masks")) == ["2DBox_US_9.npz"]
+
+
+def test_a_stop_in_the_middle_of_a_mask_leaves_nothing_of_it(make_case, tmp_path):
+    make_case("2DBox_US_1")
+    slow = """
+import runpy, sys, time
+import inference.case, inference.npz
+def write(path, *_):
+    path.write_bytes(b"half")
+    print("now", flush=True)
+    time.sleep(60)
+for module in (inference.case, inference.npz):
+    if hasattr(module, "write_array"):
+        module.write_array = write
+runpy.run_module("inference", run_name="__main__")
+"""
+    with started(tmp_path, "-c", slow, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "now\n"
+        assert [path.name[0] for path in (tmp_path / "masks").iterdir()] == ["."]
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not list((tmp_path / "masks").iterdir())
+
+
+def test_a_case_that_the_model_refuses_is_named(call, tmp_path):
+    (tmp_path / "cases").mkdir(exist_ok=True)
+    strokes = np.zeros((40, 60), np.uint8)
+    strokes[10, 10:30] = 1
+    np.savez(
+        tmp_path / "cases" / "2DBox_US_a.npz",
+        imgs=np.zeros((40, 60, 3), np.uint8),
+        scribbles=strokes,
+    )
+    code, err = call()
+    assert code == 1
+    assert err.splitlines()[0].startswith("refused: 2DBox_US_a.npz: expected boxes (this model")

@@ -95,6 +95,15 @@ def test_nine_tenths_of_a_mask_in_another_are_inside_it(shared, kept):
     assert (labels[0, 12 : 22 - shared] == 2).all()  # nobody else's
 
 
+def test_an_object_inside_another_keeps_its_pixels_whoever_else_takes_a_part_of_that():
+    outer, inner = strip(*[5] * 12), strip(1, 1, 1, 1, left=6)
+    third = strip(*[9] * 6, left=8)  # holds half of what the inner one lies in
+    boxes = [[0, 0, 11, 8], [8, 0, 13, 7], [6, 0, 9, 0]]
+    labels = by_logits([outer, third, inner], boxes, (1, 14))
+    assert labels.tolist() == [[1] * 6 + [3] * 2 + [2] * 6]  # of the third's only those it wins
+    assert by_logits([outer, inner], [boxes[0], boxes[2]])[0, 6:10].tolist() == [2] * 4
+
+
 def test_an_empty_mask_takes_nothing():
     nothing = Mask(3, 3, np.zeros((0, 0), bool))
     assert by_logits([nothing, strip(1)], [[0, 0, 0, 0], [0, 0, 3, 0]]).sum() == 2
@@ -126,7 +135,7 @@ def pixel_by_pixel(masks, boxes, shape):
         before = labels.copy()
         for y, x in np.argwhere(mine):
             other = before[y, x]
-            inside = other and ((before == other) & mine).sum() >= 0.9 * mine.sum()
+            inside = other and (whole(masks[other - 1], shape) & mine).sum() >= 0.9 * mine.sum()
             if not other or inside or logits[y, x] >= held[y, x]:
                 labels[y, x], held[y, x] = i + 1, logits[y, x]
     return labels

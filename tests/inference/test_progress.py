@@ -59,3 +59,11 @@ def test_slices_of_the_only_case_are_shown(monkeypatch, clock):
     terminal = Terminal()
     with Progress("cases", 1):
         assert "slices [" in run(monkeypatch, clock, terminal, 1.5)
+
+
+def test_without_stderr_there_is_no_bar(monkeypatch, clock):
+    for stream in (None, object()):
+        monkeypatch.setattr("sys.stderr", stream)
+        with Progress("slices", 4) as progress:
+            clock[0] += 100
+            progress.step()
