@@ -154,14 +154,15 @@ def finetune(
 
 def start_with(segmenter: PromptedSegmenter, path: Path) -> None:
     """Load a checkpoint's averaged weights; a head that it lacks keeps its random ones.  For a
-    pretrained decoder the checkpoint may have a plain one, which is left out.
+    pretrained decoder the checkpoint may have a plain one, which is left out, and told.
 
     Raises:
         CheckpointError: it is of another network.
     """
     weights, may_lack = averaged_weights(path), "decoder.iou_head."
-    has_eyes = any(name.startswith("decoder.backbone.") for name in weights)
-    if segmenter.config.decoder == "pretrained" and not has_eyes:
+    is_plain = any(name.startswith("decoder.fine.") for name in weights)
+    if segmenter.config.decoder == "pretrained" and is_plain:
+        log.info("%s has a plain decoder: the pretrained one begins anew", path)
         weights = {k: v for k, v in weights.items() if not k.startswith("decoder.")}
         may_lack = "decoder."
     try:

@@ -188,6 +188,18 @@ def test_a_run_begins_with_a_plain_runs_encoder_and_the_published_eyes(full_stor
     assert torch.equal(stem[:, :3], published()["_conv_stem.weight"]) and not stem[:, 3:].any()
 
 
+def test_a_joined_runs_weights_are_not_taken_for_a_plain_ones(full_store, tmp_path):
+    from training.checkpoint import save_state
+    from training.finetune import finetune
+    from training.model import PromptedSegmenter
+
+    joined = PromptedSegmenter(replace(NETWORK, decoder="joined")).state_dict()
+    save_state({"average": joined}, tmp_path / "joined.pt")
+    with pytest.raises(CheckpointError, match="expected this network's weights, they differ in"):
+        finetune(full_store, tmp_path / "run", CONFIG, start_from=tmp_path / "joined.pt")
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
 def test_the_eyes_learn_at_the_encoders_rate(full_store, tmp_path):
     from training.finetune import FinetuneTask
     from training.recipe import ExportConfig
