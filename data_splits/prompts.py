@@ -1,7 +1,8 @@
 """``boxes``: prompts from truth label maps, for cases that have none or for robustness studies.
 
 With several seeds each gets a folder of its own. As npz the cases are copied with the new boxes; as
-csv or json the boxes alone are written, in the form that the container reads beside NIfTI and PNG.
+csv or json the boxes alone are written, named and counted as in the npz cases, which need not lie
+as the scanner's file does.
 """
 
 import argparse

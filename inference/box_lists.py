@@ -68,7 +68,8 @@ def folder_list(folder: Path, names: list[str]) -> dict[str, Any]:
             except CaseError as error:
                 raise UsageError(f"{folder / name}: {error}") from error
             if found is None or "" in found:
-                expected = "a column file" if name.endswith(".csv") else '{"scan.nii.gz": [[..]]}'
+                columns = f"the columns file, {', '.join(_COLUMNS)}"
+                expected = columns if name.endswith(".csv") else '{"scan.nii.gz": [[..]]}'
                 found_here = "none" if found is None else "boxes of no file"
                 raise UsageError(f"{folder / name}: expected {expected}, found {found_here}")
             return found

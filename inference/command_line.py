@@ -94,7 +94,7 @@ def run(args: Any, held: list[Any]) -> int:
         outputs = output_folder(args.output, inputs)
         paths = case_files(inputs)
         if not paths:
-            tell_warning("inference", f"{inputs}: expected npz cases, found none")
+            tell_warning("inference", f"{inputs}: {why_none(inputs)}")
         elif settings.cache_dir is not None and paths[0].suffix == ".npz":
             loader.start(modality_of(paths[0].name), dims_of(paths[0].name))
     segmenter = import_segmenter()(bundle, settings, loader)
@@ -169,6 +169,16 @@ def case_files(folder: Path) -> list[Path]:
 
         cases = sorted(cases + picture_files(folder, [p.name for p in shown]))
     return cases
+
+
+def why_none(folder: Path) -> str:
+    """What to say of a folder without cases."""
+    from inference.formats import SUFFIXES
+
+    scans = sorted(p.name for p in folder.iterdir() if p.name.lower().endswith(SUFFIXES))
+    if not scans:
+        return "expected npz cases, found none"
+    return f"expected npz cases or a list of boxes beside {scans[0]}, found neither"
 
 
 def segment_file(segmenter: "Segmenter", path: Path, target: Path) -> int:

@@ -21,6 +21,10 @@ _TOKENS: tuple[tuple[str, str], ...] = (
 begins."""
 
 
+MODALITIES = tuple(sorted(name for name, _ in _TOKENS))
+"""Every modality that a name can tell."""
+
+
 def modality_of(name: str) -> str:
     """Modality of a case by its file name, e.g. ``2DBox_XRay_0012.npz``; :data:`UNKNOWN` where no
     part names one.

@@ -38,8 +38,8 @@ def resolve_precision(wanted: str, engine: str, content: Mapping[str, Any]) -> P
 
 def bf16_loss(content: Mapping[str, Any]) -> float | None:
     """The larger of what bf16 loses in 2D and in 3D, by ``precision_costs`` of bundle.json, which
-    ``python -m training cost --store STORE --record`` writes; None where it was not measured, or on
-    a processor that computes in f32 all the same."""
+    ``python -m training cost --bundle BUNDLE --store STORE --record`` writes; None where it was not
+    measured, or on a processor that computes in f32 all the same."""
     try:
         record = content["precision_costs"]
         losses = [float(found["loss"]) for found in record["bf16"].values()]

@@ -7,9 +7,9 @@ from inference.bundle import Bundle, GraphKey
 from inference.case import Case, check_boxes, label_type, make_case
 from inference.decoder import Embedding, Prompt, make_draws, make_others
 from inference.engine import EngineSettings, Graph
-from inference.errors import CaseError
+from inference.errors import CaseError, UsageError
 from inference.loading import GraphLoader
-from inference.modality import UNKNOWN
+from inference.modality import MODALITIES, UNKNOWN, modality_of
 from inference.model import Model
 from inference.overlap import paint, paint_by_logits, painting_order, ranks_of
 from inference.postprocess import as_label_type
@@ -87,7 +87,18 @@ class Segmenter:
         self._compiled: dict[GraphKey, Graph] = {}
 
     def model(self, modality: str = UNKNOWN, is_volume: bool = False) -> Model:
-        """The model that answers for ``modality``; others of the bundle are never loaded."""
+        """The model that answers for ``modality``; others of the bundle are never loaded.
+
+        Raises:
+            UsageError: a word that neither the bundle's routing nor a file name has for a modality.
+        """
+        if modality != UNKNOWN and modality not in self.bundle.routing:
+            found = modality_of(modality)
+            if found == UNKNOWN:
+                raise UsageError(
+                    f"modality: expected one of {', '.join(MODALITIES)}, found {modality!r}"
+                )
+            modality = found
         name = self.bundle.model_for(modality, is_volume)
         if name not in self._models:
             self._models[name] = Model(
@@ -103,7 +114,17 @@ class Segmenter:
     def segment(
         self, image: NDArray[np.generic], boxes: ArrayLike, modality: str = UNKNOWN
     ) -> NDArray[np.unsignedinteger]:
-        """Labels (H, W) of a picture; see :meth:`EmbeddedImage.segment`."""
+        """Labels (H, W) of a picture; see :meth:`EmbeddedImage.segment`.
+
+        Args:
+            image: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); see
+                :func:`inference.preprocess.eight_bit` for values beyond 0..255.
+            modality: as a file name would tell it, such as ``Fundus`` or ``US``; without it the
+                general model answers.
+        Raises:
+            CaseError: as there, or it is no picture.
+            UsageError: there is no such modality.
+        """
         return self.segment_case(_picture_case(image, np.asarray(boxes)), modality)
 
     def segment_volume(
@@ -116,6 +137,8 @@ class Segmenter:
         """Labels (D, H, W) of a volume (D, H, W).
 
         Args:
+            volume: see :func:`inference.preprocess.eight_bit` for values beyond 0..255; a CT in
+                Hounsfield units is to be windowed before.
             boxes: (N, 6) or (6,) x_min, y_min, z_min, x_max, y_max, z_max, both ends inclusive.
             spacing: x, y, z in mm; accepted for the day a model uses it, not used by the present
             ones.

@@ -75,13 +75,20 @@ def prepare(args: argparse.Namespace, config: recipe.PrepareConfig) -> None:
     from data_splits.split import read_split
     from training.store import write_store
 
-    folders = {"packed": args.packed, "packed_train": args.packed_train}
+    folders = {"": args.packed, "packed": args.packed}
+    if args.packed_train is not None:
+        folders["packed_train"] = args.packed_train
     try:
         rows = read_split(Path(config.split))
     except OSError as error:
         raise TrainingError(f"{config.split}: expected a split, found: {error.strerror}") from None
-    cases = [(c, folders[c.pool] / c.file) for c in rows if c.split in config.sides]
-    print(f"{write_store(cases, args.store)} cases in {args.store}")
+    kept = [c for c in rows if c.split in config.sides]
+    for case in kept:
+        if case.pool not in folders:
+            known = " or ".join(filter(None, folders))
+            raise TrainingError(f"{case.file}: expected the pool {known}, found {case.pool}")
+    cases = [(c, folders[c.pool] / c.file) for c in kept]
+    print(f"{write_store(cases, args.store, args.truth)} cases in {args.store}")
 
 
 def finetune(args: argparse.Namespace, config: recipe.FinetuneConfig) -> None:
@@ -196,17 +203,19 @@ def validate(args: argparse.Namespace, config: recipe.ValidateConfig) -> None:
     if args.record and (config.slices or config.corrupted):
         raise ConfigError("--record: expected cases as they are, found slices or corrupted ones")
     cases = asked_cases(read_store(args.store, config.on), config)
+    if args.csv:  # before the long part
+        args.csv.parent.mkdir(parents=True, exist_ok=True)
     dice = np.random.default_rng(config.seed)
     boxes = accuracy.loosened(dice, config.loosen) if config.loosen else None
     segmenter = inference.load(args.bundle, config.engine, config.precision)
     rows = accuracy.validate(segmenter, cases, boxes)
+    print(accuracy.accuracy_table(rows))
     if args.csv:
         accuracy.write_accuracy(rows, args.csv)
     if args.record:
         kind = f"loosened by up to {config.loosen} of the image side" if config.loosen else "tight"
         summary = accuracy.accuracy_summary(rows)
         record(args.bundle, "accuracy", {"split": config.on, "boxes": kind, **summary})
-    print(accuracy.accuracy_table(rows))
 
 
 def sweep(args: argparse.Namespace, config: recipe.SweepConfig) -> None:
@@ -264,8 +273,9 @@ def plot(args: argparse.Namespace, config: None) -> None:
 
 
 PACKED: tuple[Flag, ...] = (
-    ("packed", True, "folder of the unpacked pool 'packed'"),
-    ("packed-train", True, "folder of the pool 'packed_train'"),
+    ("packed", True, "folder of the npz cases (of the pool 'packed', where there are pools)"),
+    ("packed-train", False, "folder of the pool 'packed_train'"),
+    ("truth", False, "folder of npz with gts, where the cases have none"),
 )
 CSV: Flag = ("csv", False, "write one line a case")
 RECORD = (("record", "write the result into bundle.json"),)

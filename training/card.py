@@ -188,7 +188,7 @@ def precision_section(content: dict[str, Any]) -> list[str]:
     return [
         "## Precision",
         f"DSC on {costs['cases']} validation cases, tight boxes, and the difference to f32 "
-        f"(`python -m training quantise`).{native}",
+        f"(`python -m training cost --bundle BUNDLE --store STORE --record`).{native}",
         markdown_table(["precision", *costs["f32"]], "-" + "r" * len(costs["f32"]), rows),
     ]
 

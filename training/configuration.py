@@ -139,7 +139,8 @@ def _flag_type(annotation: Any) -> tuple[Any, str]:
     if annotation is bool:
         return _flag_bool, "{true,false}"
     if origin is tuple:
-        item = get_args(annotation)[0]
+        kind = get_args(annotation)[0]
+        item = str if get_origin(kind) is Literal else kind  # which words: seen with the file's
         return lambda words: [item(w) for w in words.split(",") if w], "A,B,..."
     return _flag_table, "TOML-TABLE"
 

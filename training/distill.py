@@ -24,7 +24,6 @@ from inference.decoder import Embedding
 from inference.model import Model
 from inference.preprocess import Frame, encoder_input
 from inference.rules import Normalisation
-from training.augmentation import augment_intensity
 from training.checkpoint import load_state, save_state
 from training.devices import Place, place_of
 from training.errors import TrainingError
@@ -133,7 +132,7 @@ class DistillTask:
                 break
         else:
             raise TrainingError("store: expected pictures with objects, found none in 200 cases")
-        picture = np.rint(augment_intensity(drawn[0], rng)).astype(np.uint8)
+        picture = np.rint(samples.changed(drawn[0], case, rng)).astype(np.uint8)
         model = self.config.model
         frame = Frame.fit(picture.shape[0], picture.shape[1], model.input_size, "longest-side")
         embedding, inside = teacher_embedding(self.teacher, picture, model)

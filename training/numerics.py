@@ -97,12 +97,12 @@ def compare(
                 differences.setdefault(name, []).append(relative)
                 changed.setdefault(name, []).append(float(((found > 0) != (expected > 0)).mean()))
     for name in engines:
-        largest = max(differences.get(name, [0.0]))
+        largest = float(np.max(differences.get(name, [0.0])))  # NaN where one is
         result[name] = {
             "largest_relative_difference": float(f"{largest:.1e}"),
             "pixels_changed": float(f"{np.mean(changed.get(name, [0.0])):.1e}"),
         }
-        if largest > 10 * tolerance:
+        if not largest <= 10 * tolerance:
             raise TrainingError(
                 f"{folder}: {name}: expected torch's logits on real cases to {10 * tolerance}, "
                 f"found {largest:.1e}"

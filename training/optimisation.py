@@ -108,7 +108,7 @@ class Run:
             ) from error
         peaks = [rate for parameters, rate in self.task.rates() if parameters]
         for group, peak in zip(self.optimiser.param_groups, peaks, strict=True):
-            group["peak"] = peak
+            group["peak"], group["weight_decay"] = peak, self.config.weight_decay
         if "scaler" in state and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
         self.average = {k: v.to(self.place.device) for k, v in state["average"].items()}
@@ -160,7 +160,12 @@ class Run:
         return last
 
     def advance(self, spread: nn.Module, batch: dict[str, Tensor], step: int) -> float:
-        """One optimiser step; returns the loss of this process's batch."""
+        """One optimiser step; returns the loss of this process's batch.
+
+        Where the gradient is not finite neither a weight nor a statistic is changed, and the
+        average stays as it is: what is once infinite in it would be so for ever.
+        """
+        before = {k: v.clone() for k, v in self.model.named_buffers()}
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * rate_at(step, self.config)
         with self.place.autocast():
@@ -169,19 +174,30 @@ class Run:
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimiser)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        if self.scaler.is_enabled() or bool(norm.isfinite()):  # a scaler looks itself
+        is_sound = bool(norm.isfinite()) and bool(loss.isfinite())
+        if self.scaler.is_enabled() or is_sound:  # a scaler looks itself
             self.scaler.step(self.optimiser)
-        else:
-            log.warning("step %d: the gradient is not finite, no weight is changed", step)
         self.scaler.update()
-        decay = min(self.config.average_decay, (step + 1) / (step + 10))
+        if is_sound:
+            self.average_weights(min(self.config.average_decay, (step + 1) / (step + 10)))
+        else:
+            log.warning("step %d: the gradient is not finite, nothing is changed", step)
+            with torch.no_grad():
+                for name, buffer in self.model.named_buffers():
+                    buffer.copy_(before[name])
+        return float(loss.detach())
+
+    def average_weights(self, decay: float) -> None:
+        """Move the running average; what is equal stays so to the bit (of -0 the average of two is
+        0), so that a part that is kept is exported as it was."""
         with torch.no_grad():
             for name, value in self.model.state_dict().items():
+                average = self.average[name]
                 if value.dtype.is_floating_point:
-                    self.average[name].lerp_(value, 1 - decay)
+                    moved = average.lerp(value, 1 - decay)
+                    average.copy_(torch.where(average == value, average, moved))
                 else:
-                    self.average[name].copy_(value)
-        return float(loss.detach())
+                    average.copy_(value)
 
     def report(self) -> None:
         """A line of the log every ``log_every`` steps: the mean loss since the last."""

@@ -333,7 +333,9 @@ def roughen(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.boo
     columns = slice(max(0, int(edges[0]) - reach), int(edges[2]) + reach)
     part = mask[rows, columns].astype(np.float32)
     most = 1 + int(0.06 * size)
-    part = np.roll(part, tuple(rng.integers(-most, most + 1, 2)), (0, 1))
+    moves = rng.integers(-most, most + 1, 2)
+    # what leaves the window does not come back at its other side, and it goes on beyond a border
+    part = ndimage.shift(part, moves, order=0, mode="nearest")
     soft = ndimage.gaussian_filter(part, 0.3 + size * rng.uniform(0.01, 0.08))
     dents = rng.normal(size=part.shape).astype(np.float32)
     dents = ndimage.gaussian_filter(dents, 0.5 + size * rng.uniform(0.04, 0.2))

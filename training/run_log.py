@@ -12,17 +12,21 @@ def append_line(path: Path, line: dict[str, Any]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Every line of a jsonl file; none where there is no file."""
+    """Every whole line of a jsonl file; none where there is no file.  A last one that was not
+    written to its end (a full disk) is none."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
+    return [json.loads(line) for line in whole.splitlines() if line]
 
 
 def keep_lines_until(path: Path, step: int) -> None:
-    """Drop what was logged after ``step``: a run that goes on from there will log it again."""
+    """Drop what was logged after ``step``, and what was not logged to its end: a run that goes on
+    from there will log it again."""
     lines = read_lines(path)
     kept = [line for line in lines if line["step"] <= step]
-    if len(kept) < len(lines):
+    is_torn = path.exists() and not path.read_bytes().endswith(b"\n")
+    if len(kept) < len(lines) or is_torn:
         partial = path.with_suffix(".partial")
         partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         partial.replace(path)

@@ -90,10 +90,16 @@ class SampleSet(Dataset[Sample]):
         if drawn is None or not drawn[1]:
             return None
         picture, prompts = drawn
+        return assemble(self.changed(picture, case, rng), prompts, self.input_size, self.rule)
+
+    def changed(
+        self, picture: NDArray[np.uint8], case: StoredCase, rng: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """A drawn picture of ``case`` with its greys changed at random, spoilt now and then."""
         # Random numbers are drawn for options in use only, so that others change no sample.
         if self.config.corruption and rng.random() < self.config.corruption:
             picture = corrupt(picture, case.info.modality, rng)
-        return assemble(augment_intensity(picture, rng), prompts, self.input_size, self.rule)
+        return augment_intensity(picture, rng)
 
     def draw_picture(
         self, case: StoredCase, rng: np.random.Generator

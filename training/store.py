@@ -1,14 +1,23 @@
 """Cases of a split as plain arrays on disk, ready to be mapped into memory."""
 
+import contextlib
 import csv
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from data_splits.split import SplitCase
+from training.bundle_record import replace_folder
+from training.errors import TrainingError
+
+_INDEX = "index.csv"
 
 
 @dataclass(frozen=True)
@@ -28,32 +37,92 @@ class StoredCase:
         return self.gts.ndim == 3
 
 
-def write_store(cases: Iterable[tuple[SplitCase, Path]], store_dir: Path) -> int:
-    """Write every (case, npz path) to ``store_dir``; returns how many."""
-    store_dir.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for number, (info, path) in enumerate(cases):
-        with np.load(path) as npz:
-            np.save(store_dir / f"{number:05d}.imgs.npy", npz["imgs"])
-            np.save(store_dir / f"{number:05d}.gts.npy", npz["gts"].astype(np.uint16))
-            spacing = tuple(npz["spacing"][::-1]) if "spacing" in npz.files else (1.0, 1.0)
-        rows.append({**vars(info), "number": number, "spacing_mm": " ".join(map(str, spacing))})
-    with (store_dir / "index.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+def write_store(
+    cases: Iterable[tuple[SplitCase, Path]], store_dir: Path, truth: Path | None = None
+) -> int:
+    """Write every (case, npz path) to ``store_dir``, in place of what is there once all is written;
+    returns how many.
+
+    ``truth``: folder of the files' namesakes that have ``gts``, where they do not.
+
+    Raises:
+        TrainingError: there is no case, or one lacks its file or an array, or has labels other than
+            0 to K.
+    """
+    partial = store_dir.with_name(f".{store_dir.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        rows = [
+            {**vars(info), "number": number, "spacing_mm": _write_case(info, path, truth, place)}
+            for number, (info, path) in enumerate(cases)
+            for place in [partial / f"{number:05d}"]
+        ]
+        if not rows:
+            raise TrainingError("split: expected cases of the sides asked for, found none")
+        with (partial / _INDEX).open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        replace_folder(partial, store_dir)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return len(rows)
 
 
+def _write_case(info: SplitCase, path: Path, truth: Path | None, place: Path) -> str:
+    """Write one case's arrays; returns its spacing."""
+    with contextlib.ExitStack() as opened:
+        case = labelled = opened.enter_context(_opened(path))
+        if truth is not None and "gts" not in case.files:
+            labelled = opened.enter_context(_opened(truth / info.file))
+        imgs, gts = _array(info, case, "imgs"), _array(info, labelled, "gts")
+        spacing = tuple(case["spacing"][::-1]) if "spacing" in case.files else (1.0, 1.0)
+    labels = np.unique(gts)
+    labels = labels[labels != 0]
+    if gts.dtype.kind not in "biu" or not np.array_equal(labels, np.arange(1, len(labels) + 1)):
+        found = ", ".join(map(str, labels[:8]))
+        raise TrainingError(
+            f"{info.file}: gts: expected labels from 1 on without gaps, found {found}"
+        )
+    np.save(place.with_name(f"{place.name}.imgs.npy"), imgs)
+    np.save(place.with_name(f"{place.name}.gts.npy"), gts.astype(np.uint16))
+    return " ".join(map(str, spacing))
+
+
+def _opened(path: Path) -> NpzFile:
+    try:
+        found: NpzFile = np.load(path)
+    except (OSError, ValueError, BadZipFile) as error:
+        raise TrainingError(f"{path}: expected the npz of a case, found: {error}") from None
+    return found
+
+
+def _array(info: SplitCase, source: NpzFile, key: str) -> NDArray[Any]:
+    if key not in source.files:
+        found = ", ".join(source.files) or "none"
+        raise TrainingError(f"{info.file}: expected the array {key}, found {found}")
+    array: NDArray[Any] = source[key]
+    return array
+
+
 def read_store(store_dir: Path, split: str) -> list[StoredCase]:
-    """The cases of one split, their arrays mapped, not read."""
+    """The cases of one split, their arrays mapped, not read.
+
+    Raises:
+        TrainingError: there is no store.
+    """
     cases = []
-    with (store_dir / "index.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            number, spacing = int(row.pop("number")), row.pop("spacing_mm")
-            if row["split"] == split:
-                imgs = np.load(store_dir / f"{number:05d}.imgs.npy", mmap_mode="r")
-                gts = np.load(store_dir / f"{number:05d}.gts.npy", mmap_mode="r")
-                spacing_mm = tuple(float(s) for s in spacing.split())
-                cases.append(StoredCase(SplitCase(**row), imgs, gts, spacing_mm))
+    try:
+        with (store_dir / _INDEX).open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise TrainingError(f"{store_dir}: expected a store, found: {error.strerror}") from None
+    for row in rows:
+        number, spacing = int(row.pop("number")), row.pop("spacing_mm")
+        if row["split"] == split:
+            imgs = np.load(store_dir / f"{number:05d}.imgs.npy", mmap_mode="r")
+            gts = np.load(store_dir / f"{number:05d}.gts.npy", mmap_mode="r")
+            spacing_mm = tuple(float(s) for s in spacing.split())
+            cases.append(StoredCase(SplitCase(**row), imgs, gts, spacing_mm))
     return cases

@@ -5,6 +5,7 @@ Beside the model stands the *inscribed ellipse*: what a user gets who fills each
 """
 
 import csv
+import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -20,6 +21,7 @@ from evaluation.metrics import dice, surface_dice
 from inference.modality import modality_of
 from inference.overlap import painting_order
 from inference.segment import Segmenter
+from inference.whole_file import replace_whole
 from training.errors import RecordError
 from training.store import StoredCase
 
@@ -146,14 +148,15 @@ def mean_scores(bundle: Path, cases: Sequence[StoredCase]) -> dict[str, float]:
 
 
 def write_accuracy(rows: Iterable[CaseAccuracy], path: Path) -> None:
-    """One line a case."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(CaseAccuracy)], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(
-                {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in asdict(row).items()}
-            )
+    """One line a case; the file appears whole."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [f.name for f in fields(CaseAccuracy)], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(
+            {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in asdict(row).items()}
+        )
+    replace_whole(path, lambda partial: partial.write_text(text.getvalue()), ".partial")
 
 
 def read_accuracy(path: Path) -> list[CaseAccuracy]:

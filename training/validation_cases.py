@@ -22,7 +22,7 @@ def asked_cases(cases: Iterable[StoredCase], config: ValidateConfig) -> list[Sto
     """What of a split is asked about.
 
     Raises:
-        ConfigError: ``config.slices`` is negative.
+        ConfigError: ``config.slices`` is negative, or there is nothing to be asked about.
     """
     if config.slices < 0:
         raise ConfigError(f"slices: expected 0 or more, found {config.slices}")
@@ -31,6 +31,8 @@ def asked_cases(cases: Iterable[StoredCase], config: ValidateConfig) -> list[Sto
         asked = [part for case in asked for part in slice_cases(case, config.slices)]
     if config.corrupted:
         asked = [corrupted_case(case, config.seed) for case in asked if not case.is_volume]
+    if not asked:
+        raise ConfigError(f"dims: expected cases of {config.dims} in {config.on}, found none")
     return asked
 
 

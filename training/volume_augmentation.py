@@ -55,6 +55,10 @@ def flip(piece: Piece, rng: np.random.Generator) -> Piece:
     return Piece(picture, mask, None, (low[0], low[1], low[2], high[0], high[1], high[2]), side)
 
 
+COARSEST = np.array([3, 2, 2])
+"""How much coarser voxels (z, y, x) become at most."""
+
+
 def coarsen(piece: Piece, rng: np.random.Generator) -> Piece | None:
     """Slices two or three times as thick, or pixels up to twice as wide; None where the object
     vanishes."""

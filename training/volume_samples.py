@@ -28,7 +28,15 @@ from training.prompts import volume_boxes
 from training.recipe import SampleConfig, VolumeSampleConfig
 from training.samples import case_weights
 from training.store import StoredCase
-from training.volume_augmentation import Piece, augment_cells, coarsen, flip, loosen, turn
+from training.volume_augmentation import (
+    COARSEST,
+    Piece,
+    augment_cells,
+    coarsen,
+    flip,
+    loosen,
+    turn,
+)
 
 _ATTEMPTS = 50
 """Boxes drawn for one sample: a small object may vanish when its volume is coarsened."""
@@ -101,14 +109,15 @@ class VolumeSampleSet(Dataset[VolumeSample]):
 def cut_piece(
     case: StoredCase, label: int, rule: VolumeRegionRule, loosening: float, turned: bool
 ) -> Piece:
-    """The part of a volume that a region around an object may show, whatever is done to it."""
+    """The part of a volume that a region around an object may show, whatever is done to it; of one
+    that is turned all but corners."""
     x0, y0, z0, x1, y1, z1 = volume_boxes(case)[label]
     low, high = np.array([z0, y0, x0]), np.array([z1, y1, x1]) + 1
     shape = np.array(case.gts.shape)
     reach = np.array([0.0, loosening, loosening]) * shape
     margins = np.array([rule.depth_margin, rule.margin, rule.margin])
-    pads = (1 + 2 * margins) * reach + (margins + 0.25 * turned) * (high - low)
-    pads = np.ceil(pads).astype(int) + 3
+    own = np.maximum((margins + 0.25 * turned) * (high - low), rule.min_margin * COARSEST)
+    pads = np.ceil((1 + 2 * margins) * reach + own).astype(int) + 2 * COARSEST
     start, stop = np.maximum(low - pads, 0), np.minimum(high + pads, shape)
     window = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
     edges = (*(low - start)[::-1].tolist(), *(high - start)[::-1].tolist())

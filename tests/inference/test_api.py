@@ -64,3 +64,13 @@ def test_one_base_class_catches_everything_expected(tmp_path):
         assert issubclass(kind, InferenceError)
     with pytest.raises(InferenceError):
         inference.load(tmp_path)
+
+
+def test_a_modality_is_told_as_a_file_name_tells_it(shipped):
+    image = draw_objects((80, 100, 3), BOXES, 0)
+    said = shipped.segment(image, BOXES, "Fundus")
+    assert not np.array_equal(said, shipped.segment(image, BOXES))  # the routing has another model
+    assert np.array_equal(said, shipped.segment(image, BOXES, "fundus"))
+    assert shipped.model("us") is shipped.model("Ultrasound") is shipped.model()
+    with pytest.raises(UsageError, match="modality: expected one of CT, Dermoscopy.*found 'bogus'"):
+        shipped.segment(image, BOXES, "bogus")

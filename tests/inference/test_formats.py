@@ -89,6 +89,13 @@ def test_a_picture_is_answered_as_png_beside_an_npz(call, folder, tmp_path, make
         assert mask["segs"].any()
 
 
+def test_a_folder_of_scans_without_boxes_is_told_what_it_lacks(call, folder, caplog):
+    Image.fromarray(np.zeros((5, 5), np.uint8)).save(folder / "a.png")
+    (folder / "a.csv").write_text("xmin,ymin,xmax,ymax\n1,1,3,3\n")
+    assert call()[0] == 0
+    assert "expected npz cases or a list of boxes beside a.png, found neither" in caplog.text
+
+
 def test_pictures_without_a_boxes_file_are_no_cases(folder):
     Image.fromarray(np.zeros((5, 5), np.uint8)).save(folder / "a.png")
     assert case_files(folder) == []
@@ -140,8 +147,8 @@ def test_lists_as_spreadsheets_save_them(call, folder, tmp_path, encoding, comma
     ("name", "text", "expected"),
     [
         ("boxes.json", "[[5, 5, 30, 30]]", "found boxes of no file"),
-        ("boxes.csv", "x_min,y_min,x_max,y_max\n5,5,30,30\n", "expected a column file"),
-        ("boxes.csv", "left,top\n5,5\n", "expected a column file"),
+        ("boxes.csv", "x_min,y_min,x_max,y_max\n5,5,30,30\n", "expected the columns file"),
+        ("boxes.csv", "left,top\n5,5\n", "expected the columns file"),
         ("boxes.json", DESCRIPTION, "found none"),
     ],
 )

@@ -119,3 +119,23 @@ def test_a_teacher_that_gives_its_channels_last_is_read_as_one_that_gives_them_f
     found = first_tensor(Embedding(None, {"embedding": values, "deep": values * 0}, None))
     first = values if shape[1] == 3 else values.transpose(0, 3, 1, 2)
     assert found.shape == (1, 3, 5, 5) and np.array_equal(found, first)
+
+
+def test_pictures_are_spoilt_as_finetune_spoils_them(full_store, fake_engine, tmp_path):
+    from training.distill import DistillTask
+
+    teacher = Segmenter(bundle_of(spec_of(64))).model()
+    images = []
+    for share in (0.0, 1.0):
+        config = replace(SHORT, samples=replace(SHORT.samples, corruption=share))
+        from training.recipe import region_of
+        from training.samples import SampleSet
+        from training.store import read_store
+
+        samples = SampleSet(
+            read_store(full_store, "train"), 64, region_of(config.model), 1, 3, config.samples
+        )
+        task = DistillTask.__new__(DistillTask)
+        task.config, task.teacher = config, teacher
+        images.append(task.pair(samples, 0)["images"])
+    assert not np.array_equal(*images)

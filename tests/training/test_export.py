@@ -201,3 +201,19 @@ def test_runs_of_the_first_version_are_still_exported(tiny, tmp_path):
     assert (found.steps, found.seed, found.device.threads) == (40, 5, 2)
     with pytest.raises(CheckpointError, match=r"expected a run's folder with config\.toml"):
         run_config(tiny / "nowhere")
+
+
+@pytest.mark.parametrize("spoil", ["a statistic", "a weight beyond sixteen bits"])
+def test_what_is_no_number_is_not_exported(tmp_path, spoil):
+    from tests.training.conftest import tiny_network
+    from training.export import write_bundle
+
+    network = tiny_network(0)
+    weights = network.state_dict()
+    if spoil == "a statistic":
+        weights["decoder.stem.1.running_var"][0] = float("nan")
+    else:
+        weights["decoder.head.weight"][:] = 1e5
+    with pytest.raises(RuntimeError, match="expected torch's numbers to .*, found nan"):
+        write_bundle(weights, network.config, tmp_path / "bundle", ExportConfig())
+    assert not (tmp_path / "bundle" / "bundle.json").exists()

@@ -306,3 +306,61 @@ def test_torchrun_leaves_the_documented_command_its_flags():
     parsed = parse_args([words[1], "2", *words[2].split(), *flags])
     assert (parsed.module, parsed.training_script) == (True, "training")
     assert parsed.training_script_args == ["finetune", *flags]
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
+def test_a_picture_that_is_no_number_spoils_neither_statistics_nor_the_average(
+    full_store, tmp_path, monkeypatch, caplog, bad
+):
+    import torch
+
+    from training.finetune import FinetuneTask
+
+    whole = FinetuneTask.batches
+
+    def batches(self, steps, place):
+        for step, batch in zip(steps, whole(self, steps, place), strict=True):
+            if step == 2:
+                batch["images"][0, 0, 3, 3] = bad
+                batch["crops"][0, 0, 3, 3] = bad
+            yield batch
+
+    monkeypatch.setattr(FinetuneTask, "batches", batches)
+    state = run(full_store, tmp_path, replace(SHORT, frozen_blocks=0))
+    assert "step 2: the gradient is not finite" in caplog.text
+    for part in ("model", "average"):
+        assert all(torch.isfinite(v).all() for v in state[part].values()), part
+
+
+def test_what_is_kept_stays_to_the_bit_in_the_average(full_store, tmp_path):
+    import torch
+
+    from tests.training.conftest import tiny_network
+    from training.checkpoint import save_state
+
+    weights = tiny_network(1).state_dict()
+    weights["encoder.smooth.0.0.weight"][0, 0, 0, 0] = -0.0
+    save_state({"average": weights}, tmp_path / "start.pt")
+    kept = replace(SHORT, steps=14, frozen_blocks=-1)
+    state = run(full_store, tmp_path / "run", kept, start_from=tmp_path / "start.pt")
+    for name, value in weights.items():
+        if name.startswith("encoder.") and value.is_floating_point():
+            bits = state["average"][name].contiguous().view(torch.int32)
+            assert torch.equal(bits, value.contiguous().view(torch.int32)), name
+
+
+def test_going_on_takes_the_weight_decay_that_the_folder_says(whole, full_store, tmp_path):
+    import shutil
+
+    from training.devices import place_of
+    from training.finetune import FinetuneTask
+    from training.optimisation import Run
+    from training.recipe import ExportConfig
+
+    shutil.copytree(whole[1], tmp_path / "run")
+    config = replace(SHORT, steps=6, weight_decay=0.5)
+    with place_of(config.device) as place:
+        task = FinetuneTask(full_store, tmp_path / "run", config, ExportConfig())
+        going_on = Run(task, config, place, tmp_path / "run")
+        going_on.resume()
+    assert {group["weight_decay"] for group in going_on.optimiser.param_groups} == {0.5}

@@ -36,3 +36,16 @@ def test_a_thinned_log_keeps_means_validations_and_time():
     assert [line.get("loss") for line in short if "loss" in line] == [2.5, 6.5, 9.5]
     assert [line["step"] for line in short if "validation" in line] == [4]
     assert run_seconds([x for x in short if "loss" in x]) == pytest.approx(5.0)
+
+
+def test_a_line_that_was_not_written_to_its_end_is_none(tmp_path):
+    from training.run_log import append_line, keep_lines_until, read_lines
+
+    path = tmp_path / "log.jsonl"
+    append_line(path, {"step": 20, "loss": 1.0})
+    with path.open("a") as file:
+        file.write('{"step": 40, "lo')
+    assert read_lines(path) == [{"step": 20, "loss": 1.0}]
+    keep_lines_until(path, 20)
+    append_line(path, {"step": 40, "loss": 2.0})
+    assert [line["step"] for line in read_lines(path)] == [20, 40]

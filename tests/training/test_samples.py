@@ -350,3 +350,25 @@ def test_pictures_and_slices_are_bent_as_often_as_asked(samples, store, kind, mo
         pictures = [drawn.draw_picture(cases[0], np.random.default_rng(i))[0] for i in range(8)]
         assert len(bent) == expected
         assert all((picture == 77).all() for picture in pictures) == (warp == 1)
+
+
+def test_a_mask_at_the_border_comes_back_at_no_other_side(monkeypatch):
+    class Moves:
+        """Dice that move everything up and to the left, and dent nothing."""
+
+        def random(self):
+            return 1.0
+
+        def integers(self, low, high, size):
+            return np.array([low, low])
+
+        def uniform(self, low, high):
+            return low
+
+        def normal(self, size):
+            return np.ones(size) * 1e-9
+
+    mask = np.zeros((60, 60), bool)
+    mask[:30, :30] = True
+    rough = prompts.roughen(mask, Moves())
+    assert rough[:20, :20].all() and not rough[35:].any() and not rough[:, 35:].any()

@@ -59,12 +59,19 @@ def test_a_grey_slice_is_spoilt_in_colour(store):
         (ValidateConfig(corrupted=True), ["2D"]),
         (ValidateConfig(slices=2), ["2D", "2D"]),
         (ValidateConfig(slices=2, corrupted=True), ["2D", "2D"]),
-        (ValidateConfig(slices=2, dims=("2D",)), []),
     ],
 )
 def test_the_cases_that_are_asked_about(store, config, expected):
     asked = asked_cases(read_store(store, "test"), config)
     assert [c.info.dims for c in asked] == expected
+
+
+@pytest.mark.parametrize(
+    "config", [ValidateConfig(slices=2, dims=("2D",)), ValidateConfig(dims=("2d",), on="test")]
+)
+def test_to_be_asked_about_nothing_is_refused(store, config):
+    with pytest.raises(ConfigError, match="dims: expected cases of .*, found none"):
+        asked_cases(read_store(store, "test"), config)
 
 
 def test_a_negative_number_of_slices_is_refused(store):

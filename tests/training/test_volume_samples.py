@@ -104,3 +104,27 @@ def test_workers_and_ranks_change_no_sample(full_store):
     second = next(batches(samples, range(2, 3), 4, 0, 1, 2, collate_volumes))
     assert all(torch.equal(alone[k], beside[k]) for k in alone)
     assert torch.equal(alone["targets"][1::2], second["targets"])
+
+
+@pytest.mark.parametrize("size", [(10, 16, 16), (24, 40, 40), (6, 8, 8)])
+@pytest.mark.parametrize("changed", ["coarsened", "moved_ends", "loosened"])
+def test_where_the_volume_goes_on_a_sample_shows_it(size, changed):
+    """Half of ``crops`` says which cells lie in the volume: all do, far from its borders."""
+    from dataclasses import replace
+
+    from tests.training.conftest import info_of
+    from training.store import StoredCase
+    from training.volume_samples import VolumeSampleSet, assemble_volume
+
+    gts = np.zeros((120, 200, 200), np.uint16)
+    at = [(n - s) // 2 for n, s in zip(gts.shape, size, strict=True)]
+    gts[tuple(slice(a, a + s) for a, s in zip(at, size, strict=True))] = 1
+    case = StoredCase(
+        info_of(f"{changed}-{size}.npz", "3D"), np.full(gts.shape, 90, np.uint8), gts, (1, 1, 1)
+    )
+    samples = VolumeSampleSet([case], VOLUME_REGION, 1, replace(PLAIN, **{changed: 1.0}))
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        piece = samples.draw_piece(case, 1, rng)
+        if piece is not None:
+            assert assemble_volume(piece, VOLUME_REGION, rng).crops[1].min() > 0.99
