@@ -84,7 +84,10 @@ def read_cases(folder: Path) -> list[Case]:
     cases, faults = [], []
     for path in paths:
         try:
+            path.name.encode()
             cases.append(read_case(path))
+        except UnicodeEncodeError:
+            faults.append(f"{path.name!r}: expected a name in UTF-8")
         except DatasetError as error:
             faults.append(str(error))
     if faults:

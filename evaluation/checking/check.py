@@ -34,6 +34,7 @@ from evaluation.running.protocol_options import add_protocol_arguments, protocol
 from evaluation.running.records import CaseRecord
 from evaluation.running.run_folder import RunFolder, TeamFolder
 from evaluation.running.runner import DockerRunner
+from evaluation.running.stopping import stoppable
 from evaluation.running.teams import Submission, parse_build_args, parse_team
 from evaluation.running.trial import Trial
 
@@ -70,7 +71,7 @@ def execute(args: argparse.Namespace) -> int:
     print(f"{args.image} under {protocol.name}", flush=True)
     failed, count = [], 0
     try:
-        with tempfile.TemporaryDirectory(prefix="check-") as temporary:
+        with stoppable(), tempfile.TemporaryDirectory(prefix="check-") as temporary:
             base = args.out or Path(temporary)
             for verdict in try_submission(args.image, args.build_arg, protocol, base):
                 _print(verdict)
@@ -103,6 +104,7 @@ def try_submission(
         RunFolder(base) as folder,
         closing(DockerRunner(connect(), protocol, folder.lock)) as runner,
     ):
+        runner.clear_leftovers()  # of a check that was killed
         write_cases(folder.work / "cases")
         cases = {case.name: case for case in read_cases(folder.work / "cases")}
         place, again = folder.team("check"), folder.team("check-again")

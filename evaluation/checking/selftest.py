@@ -8,10 +8,14 @@ does not give these values would have given every team wrong ones.
 - *permuted*: the first two of L labels are swapped. Labels do not overlap, so those two score a DSC
   of 0 and the others 1: (L - 2) / L. A single label takes a number that the truth lacks: 0. The NSD
   is at least as high, since borders that touch are near each other.
+- *half*: of each label's n voxels the first k = ceil(n / 2) are kept: a DSC of 2 k / (n + k).
+- *moved*, of a made-up block whose voxels are 3 x 1 x 2 mm (z, y, x), by one voxel along each axis:
+  an NSD of 1 where that is at most the tolerance of 2 mm, along y and x, and less along z.
 """
 
 import argparse
 import logging
+import math
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -45,6 +49,8 @@ class Known:
     nsd: float
     nsd_is_exact: bool = True
     """Otherwise it may be higher."""
+    nsd_below: float = math.inf
+    """And not as high as this."""
 
     def fits(self, row: ScoreRow) -> bool:
         """Return whether a row of scores.csv has these values."""
@@ -52,8 +58,11 @@ class Known:
             return False
         if self.nsd_is_exact:
             return abs(row.nsd - self.nsd) <= ROUNDING
-        return row.nsd >= self.nsd - ROUNDING
+        return self.nsd - ROUNDING <= row.nsd < self.nsd_below
 
+
+MOVED = "moved"
+"""Team of the made-up block."""
 
 Answer = Callable[[Labels], tuple[Labels, Known]]
 """What a submission answers to a truth, and what it must score."""
@@ -82,10 +91,22 @@ def answer_permuted(truth: Labels) -> tuple[Labels, Known]:
     return permuted, Known(known, known, nsd_is_exact=False)
 
 
+def answer_half(truth: Labels) -> tuple[Labels, Known]:
+    """Return the first half of each label, in the order in which voxels are stored."""
+    kept, scores = np.zeros_like(truth), []
+    for label in (int(label) for label in np.unique(truth) if label):
+        places = np.flatnonzero(truth == label)
+        half = places[: -(-len(places) // 2)]
+        kept.flat[half] = label
+        scores.append(2 * len(half) / (len(places) + len(half)))
+    return kept, Known(math.fsum(scores) / len(scores) if scores else 1.0, 0.0, nsd_is_exact=False)
+
+
 ANSWERS: dict[str, Answer] = {
     "truth": answer_truth,
     "empty": answer_empty,
     "permuted": answer_permuted,
+    "half": answer_half,
 }
 """Each is a team of the self-test's run."""
 
@@ -110,6 +131,9 @@ def execute(args: argparse.Namespace) -> int:
         run = args.out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         known = write_submissions(run, args.truth, args.cases)
         results = score_run(run, args.truth, cases=args.cases, workers=args.workers)
+        moved = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        known |= write_moved(moved / "run", moved / "truth")
+        results += score_run(moved / "run", moved / "truth")
     rows = [row for result in results for row in result.scores]
     wrong = [row for row in rows if not known[row.team, row.case].fits(row)]
     for row in wrong:
@@ -118,7 +142,7 @@ def execute(args: argparse.Namespace) -> int:
         least = "" if expected.nsd_is_exact else "at least "
         wanted = f"DSC {expected.dsc:g}, NSD {least}{expected.nsd:g}"
         logger.error("%s, %s: expected %s, found %s", row.team, row.case, wanted, found)
-    for team in ANSWERS:
+    for team in (*ANSWERS, MOVED):
         own = [row for row in rows if row.team == team]
         right = len(own) - sum(row.team == team for row in wrong)
         logger.info("%s: %d of %d cases score what they must", team, right, len(own))
@@ -148,6 +172,28 @@ def write_submissions(
                 np.savez_compressed(TeamFolder(run / team).mask(path.stem), segs=mask)
                 logs[team].append(_record(path.stem, labels.ndim))
             progress.advance()
+    return known
+
+
+def write_moved(run: Path, truth: Path) -> dict[tuple[str, str], Known]:
+    """Write a run of a block that is moved by one voxel along each axis, and its truth; return
+    what it must score."""
+    block = np.zeros((12, 14, 16), np.uint8)
+    block[3:8, 4:10, 5:11] = 1
+    truth.mkdir(parents=True)
+    TeamFolder(run / MOVED).create()
+    known = {}
+    with RecordLog(TeamFolder(run / MOVED).records) as log:
+        for axis, name in enumerate("zyx"):
+            case, side = f"3DBox_CT_{name}", block.any(tuple({0, 1, 2} - {axis})).sum()
+            np.savez_compressed(truth / f"{case}.npz", gts=block, spacing=(2.0, 1.0, 3.0))
+            segs = np.roll(block, 1, axis)
+            np.savez_compressed(TeamFolder(run / MOVED).mask(case), segs=segs)
+            log.append(_record(case, 3))
+            far = name == "z"
+            known[MOVED, case] = Known(
+                float(1 - 1 / side), 0.0 if far else 1.0, not far, 1.0 if far else math.inf
+            )
     return known
 
 

@@ -193,6 +193,8 @@ def judge(
     equal = all(each.dsc_difference == each.nsd_difference == 0 for each in cases)
     if good and equal and all(each.masks == Masks.IDENTICAL for each in good):
         return Verdict.IDENTICAL, ["every mask is identical"]
+    if not good:
+        return Verdict.UNDECIDED, ["no case is ok, so that there is nothing to reproduce"]
     unsure = [metric for metric, found in agreement["all"].items() if not found.equivalent]
     if unsure:
         names = " and ".join(metric.upper() for metric in unsure)

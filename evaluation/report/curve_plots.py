@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.dataset import digest_of
 from evaluation.errors import ReportError
 from evaluation.report.drawing import (
     GREY,
@@ -25,7 +27,10 @@ from evaluation.report.grid import ScoreGrid
 from evaluation.report.html import counted
 from evaluation.report.modality_plots import mark, team_legend
 from evaluation.report.rank_plots import DIMENSIONS, UNITS
-from evaluation.scoring.curves import CURVES_FILE, SCHEMA
+from evaluation.scoring.curves import CURVES_FILE, FACTS, SCHEMA
+from evaluation.scoring.score_tables import SCORES_FILE
+
+logger = logging.getLogger(__name__)
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 250
 
@@ -40,7 +45,8 @@ class Curves:
 
 
 def read_curves(folders: list[Path], grid: ScoreGrid) -> Curves | None:
-    """Read curves.csv of every team, in the order of the grid; None unless all have one.
+    """Read curves.csv of every team, in the order of the grid; None unless all have one, and, with
+    a warning, where one is of other scores than those that are there.
 
     Raises ReportError when they are damaged or of other tolerances.
     """
@@ -53,15 +59,21 @@ def read_curves(folders: list[Path], grid: ScoreGrid) -> Curves | None:
     for team, path in enumerate(paths):
         with path.open(newline="", encoding="utf-8") as stream:
             head, *lines = csv.reader(stream)
+        scores = digest_of(path.with_name(SCORES_FILE))
+        if tuple(head[: len(FACTS)]) != FACTS or any(row[3:4] != [scores] for row in lines):
+            logger.warning("report: %s is of other scores: run curves again", path)
+            return None
         try:
-            found = tuple(float(name.removeprefix("nsd_")) for name in head[3:])
+            found = tuple(float(name.removeprefix("nsd_")) for name in head[len(FACTS) :])
             if not team:
                 tolerances = found
                 values = np.full((len(paths), len(at), len(found)), np.nan)
             if found != tolerances or any(row[0] != str(SCHEMA) for row in lines):
                 raise ValueError(f"schema {SCHEMA} and tolerances {tolerances} expected")
             for row in lines:
-                values[team, at[row[2]]] = [float(cell) if cell else np.nan for cell in row[3:]]
+                values[team, at[row[2]]] = [
+                    float(cell) if cell else np.nan for cell in row[len(FACTS) :]
+                ]
         except (ValueError, KeyError, IndexError) as error:
             raise ReportError(f"{path}: expected curves of these cases, found: {error}") from error
     return Curves(tolerances, values)

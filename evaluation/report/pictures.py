@@ -90,7 +90,12 @@ def draw_cases(
     size = 0
     with Progress("pictures", len(chosen)) as progress:
         for choice in chosen:
-            masks = {team: TeamFolder(folder).mask(choice.case) for team, folder in shown}
+            is_ok = grid.ok[:, grid.cases.index(choice.case)]
+            masks = {  # what lies there of a case that failed or was not run is no answer to it
+                team: TeamFolder(folder).mask(choice.case)
+                for (team, folder), good in zip(shown, is_ok[: len(shown)], strict=True)
+                if good
+            }
             try:
                 picture = draw_case(choice, cases, truth, masks)
             except (DatasetError, ScoreError) as error:
@@ -215,7 +220,7 @@ def _read_case(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
         with np.load(path, allow_pickle=False) as archive:
             boxes = archive["boxes"] if "boxes" in archive.files else np.zeros((0, 4))
             return archive["imgs"], np.atleast_2d(np.asarray(boxes, dtype=np.float64))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except Exception as error:  # what a broken file raises is no closed set
         raise DatasetError(f"{path}: expected a case with imgs, found: {error}") from error
 
 

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from typing import Protocol as Interface
 
 from evaluation.errors import HarnessFault
 from evaluation.running.host import Machine
 from evaluation.running.outcomes import CaseRun
 from evaluation.running.protocol import Protocol
+from evaluation.running.records import cut_torn_line
 from evaluation.running.teams import Submission
 
 logger = logging.getLogger(__name__)
@@ -140,16 +140,24 @@ class Sentinel:
             host=host,
             cpuset=run.cpuset,
         )
-        with self._lock, self._path.open("a") as stream:
-            stream.write(json.dumps(asdict(tick)) + "\n")
+        with self._lock:
+            cut_torn_line(self._path)
+            with self._path.open("a") as stream:
+                stream.write(json.dumps(asdict(tick)) + "\n")
 
 
 def read_ticks(run: Path) -> list[Tick]:
-    """Return the sentinel's times of a run; none if there was no sentinel."""
+    """Return the sentinel's times of a run; none if there was no sentinel. A line that is none of
+    them is left out with a warning: no score depends on it."""
     path = run / SENTINEL_FILE
-    lines = path.read_text().split("\n")[:-1] if path.is_file() else []
-    ticks: list[dict[str, Any]] = [json.loads(line) for line in lines]
-    return [Tick(**tick) for tick in ticks]
+    lines = path.read_text(errors="replace").split("\n")[:-1] if path.is_file() else []
+    ticks = []
+    for number, line in enumerate(lines, 1):
+        try:
+            ticks.append(Tick(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            logger.warning("%s:%d: expected a time of the sentinel: %s", path, number, error)
+    return ticks
 
 
 def drift(ticks: Sequence[Tick]) -> float | None:

@@ -101,7 +101,7 @@ class Protocol:
                 f"memory: expected {SMALLEST_MEMORY_BYTES} bytes or more, found {self.memory_bytes}"
             )
         for name in _ABOVE_ZERO:
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise UsageError(f"{name}: expected more than 0, found {getattr(self, name)}")
         for name in _ZERO_OR_MORE:
             if not 0 <= getattr(self, name) < math.inf:

@@ -169,7 +169,12 @@ def _parse(path: Path, key: str, value: object, option: Option) -> Any:
             kind = "true or false" if option.parse is None else option.metavar
             raise UsageError(f"{path}: {key}: expected {kind}, found {value!r}")
         return value
+    if isinstance(value, list) and option.parse is parse_command:
+        if all(isinstance(word, str) for word in value):
+            return tuple(value)
     try:
+        if not isinstance(value, str | int | float):
+            raise ValueError("one value")
         return option.parse(str(value))
     except (ValueError, argparse.ArgumentTypeError) as error:
         raise UsageError(

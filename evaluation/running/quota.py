@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ class Written:
     size_bytes: int
     """On the disk: a file with holes counts without them."""
     entries: int
+    closed: bool = False
+    """Whether a folder could not be looked into, so that more may lie there."""
 
 
 @dataclass(frozen=True)
@@ -28,24 +31,29 @@ class Quota:
 
     def measure(self) -> Written:
         """Return what lies there, links not followed; stops counting above the entries' limit."""
-        size = entries = 0
+        size, entries, closed = 0, 0, False
         waiting = [str(folder) for folder in self.folders]
         while waiting and entries <= self.entries:
             try:
                 with os.scandir(waiting.pop()) as found:
                     for entry in found:
                         entries += 1
-                        size += entry.stat(follow_symlinks=False).st_blocks * _BLOCK
+                        with suppress(FileNotFoundError):  # removed since it was listed
+                            size += entry.stat(follow_symlinks=False).st_blocks * _BLOCK
                         if entry.is_dir(follow_symlinks=False):
                             waiting.append(entry.path)
                         if entries > self.entries:
                             break
+            except PermissionError:  # a harness that is not root, and a folder that is closed
+                closed = True
             except OSError:
-                continue  # removed, or closed to us, since it was listed
-        return Written(size, entries)
+                continue  # removed since it was listed
+        return Written(size, entries, closed)
 
     def excess(self, written: Written) -> str:
         """Return what is too much, or nothing."""
+        if written.closed:
+            return "expected folders in the outputs that can be looked into, found a closed one"
         if written.entries > self.entries:
             return f"expected at most {self.entries} files in the outputs, found more"
         if written.size_bytes > self.size_bytes:

@@ -53,7 +53,7 @@ class CaseRecord:
     turnaround_s: float | None = None
     """Of the last run, with making and removing its container: what the official script times."""
     masks_differ: bool | None = None
-    """Whether repeated runs gave different masks; None after one run."""
+    """Whether repeated runs gave different masks; None after one run, and where one failed."""
     cpuset: str = ""
     """Processors that were its own; empty for all of the machine."""
     host: str = ""
@@ -103,7 +103,7 @@ class RecordLog:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _cut_torn_line(path)
+        cut_torn_line(path)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def __enter__(self) -> "RecordLog":
@@ -160,8 +160,8 @@ def last_records(records: Iterable[CaseRecord]) -> dict[str, CaseRecord]:
     return {record.case: record for record in records}
 
 
-def _cut_torn_line(path: Path) -> None:
-    """Remove what follows the last line end, if anything does."""
+def cut_torn_line(path: Path) -> None:
+    """Remove what follows the last line end of a file, if anything does."""
     if not path.exists():
         return
     with path.open("rb+") as stream:

@@ -39,6 +39,9 @@ RESOURCE = {"container": 1}
 
 CONNECT_TIMEOUT_S = 30
 
+WAIT_S = 5.0
+"""How often a worker that has not answered is looked for."""
+
 
 class Workers:
     """The workers of a scheduler; use as a context manager."""
@@ -80,12 +83,25 @@ class Workers:
             function, *words, workers=[address], resources=RESOURCE, pure=False, retries=0
         )
         try:
-            return future.result()
+            while True:
+                try:
+                    return future.result(timeout=WAIT_S)
+                except TimeoutError:
+                    if future.done():
+                        raise
+                    self._require(address, future)
         except EvaluationError:
             raise
         # a lost worker raises KilledWorker, CancelledError, CommClosedError, OSError ...
         except Exception as error:
             raise HarnessFault(f"worker {address}: {type(error).__name__}: {error}") from error
+
+    def _require(self, address: str, future: Any) -> None:
+        """Raise HarnessFault when a worker is gone: a task that is bound to it would wait for it
+        for ever."""
+        if address not in self._client.scheduler_info(n_workers=-1)["workers"]:
+            future.cancel()
+            raise HarnessFault(f"worker {address}: it is gone")
 
     def _describe(self, addresses: Sequence[str], protocol: Protocol) -> list[dict[str, Any]]:
         """Return each worker's machine; raises EngineError for another version of the harness."""

@@ -3,15 +3,12 @@
 import argparse
 import json
 import logging
-import signal
-import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 from typing import Protocol as Interface
 
@@ -33,11 +30,11 @@ from evaluation.running.run_folder import RunFolder, write_json
 from evaluation.running.runner import DockerRunner
 from evaluation.running.runners import local_crew
 from evaluation.running.schedule import AnyTrial, Schedule
+from evaluation.running.stopping import stoppable
 from evaluation.running.teams import Submission, Team, parse_build_args, parse_teams
 
 logger = logging.getLogger(__name__)
 
-_ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 TEAM_SCHEMA = 1
 """Version of the fields of ``team.json``."""
@@ -122,7 +119,7 @@ def execute(args: argparse.Namespace) -> int:
     cases = read_cases(args.cases)
     if args.scheduler:
         check_protocol(protocol, teams)
-    with RunFolder(args.out) as folder, _stoppable(), _crew(args, teams, protocol, folder) as crew:
+    with RunFolder(args.out) as folder, stoppable(), _crew(args, teams, protocol, folder) as crew:
         submissions = []
         for team in teams:
             submission = crew.prepare(team, build_args, folder.team(team.name).build_log)
@@ -241,21 +238,3 @@ def _tell_drift(folder: RunFolder) -> None:
         logger.log(
             level, "drift of the machine: the sentinel's times spread by %.0f %%", 100 * spread
         )
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Treat SIGTERM, and the end of the terminal, as Ctrl-C, so that everything is cleared up."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = {number: signal.signal(number, interrupt) for number in _ENDINGS}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -136,20 +136,32 @@ def submitted_files(folder: Path) -> list[str]:
     lines = ignore_file.read_text().splitlines() if ignore_file.is_file() else []
     patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     paths = exclude_paths(str(folder), [*patterns, *_NEVER_SUBMITTED])
-    return sorted(path for path in paths if not os.path.isdir(folder / path))
+    return sorted(
+        path for path in paths if os.path.islink(folder / path) or not os.path.isdir(folder / path)
+    )
 
 
 def folder_digest(folder: Path) -> tuple[str, int]:
     """Return ``sha256:...`` over names and contents of a folder's submitted files, and their bytes.
 
-    It names the submission where no engine gives an image digest. Links count by their target.
+    It names the submission where no engine gives an image digest. Links count by what they lead
+    to. What ``.dockerignore`` leaves out does not count, though a process sees it.
     """
     digest, size = hashlib.sha256(), 0
     for name in submitted_files(folder):
-        path = folder / name
-        if path.is_symlink():
-            content = "-> " + os.readlink(path)
-        else:
-            content, size = digest_of(path), size + path.stat().st_size
-        digest.update(f"{name}\0{content}\n".encode())
+        for path in _behind(folder / name, frozenset()):
+            content = "nothing"  # a link to it, or what is no file
+            if path.is_file():
+                content, size = digest_of(path), size + path.stat().st_size
+            digest.update(f"{path.relative_to(folder)}\0{content}\n".encode())
     return f"sha256:{digest.hexdigest()}", size
+
+
+def _behind(path: Path, above: frozenset[str]) -> Iterator[Path]:
+    """Yield a file, or all of a folder that a link leads to, in no circle."""
+    real = os.path.realpath(path)
+    if not path.is_dir():
+        yield path
+    elif real not in above:
+        for entry in sorted(path.iterdir()):
+            yield from _behind(entry, above | {real})

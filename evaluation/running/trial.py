@@ -86,6 +86,8 @@ class Trial:
             except (HarnessFault, OSError) as error:
                 logger.warning("%s, %s: %s", submission.team.name, case.name, error)
                 finished = Finished(Outcome(Status.HARNESS_FAULT, one_line(str(error))))
+        if finished.mask is None:  # nor does one of a repeat before the one that failed
+            place.mask(case.name).unlink(missing_ok=True)
         key = key_of(self._runner.name, submission, case, digest, self._protocol)
         record = _record(case, finished, started_at, key)
         return replace(record, host=str(self.machine["name"]), hardware=self.hardware)
@@ -93,8 +95,11 @@ class Trial:
     def warm_up(self, submission: Submission, case: Case, file: Path) -> None:
         """Run a case as often as the protocol says and forget it; faults show in the timed run."""
         for _ in range(self._protocol.warm_up):
-            with fresh_folders(self._work, file, self._protocol.owner) as folders:
-                self._runner.run_case(submission, case.name, folders)
+            try:
+                with fresh_folders(self._work, file, self._protocol.owner) as folders:
+                    self._runner.run_case(submission, case.name, folders)
+            except (HarnessFault, OSError) as error:
+                logger.warning("%s: warm-up: %s", submission.team.name, error)
 
     def run_command(self, submission: Submission, command: Sequence[str]) -> CaseRun:
         """Run any command in a submission's container, in folders that hold nothing."""
@@ -178,11 +183,12 @@ def _record(case: Case, finished: Finished, started_at: str, key: ResumeKey) -> 
         protocol_sha256=key.protocol_sha256,
     )
     if run is not None:
+        repeated = len(finished.walls_s) > 1
         record = replace(
             record,
             wall_runs_s=tuple(round(wall_s, 6) for wall_s in finished.walls_s),
             wall_spread_s=_spread(finished.walls_s),
-            masks_differ=len(finished.masks) > 1 if len(finished.walls_s) > 1 else None,
+            masks_differ=len(finished.masks) > 1 if finished.mask and repeated else None,
             turnaround_s=None if run.turnaround_s is None else round(run.turnaround_s, 6),
             cpuset=run.cpuset,
             limits=run.limits,

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluation.dataset import digest_of
 from evaluation.errors import ScoreError, UsageError
 from evaluation.metrics.distances import surface_dice_curve
 from evaluation.metrics.label_maps import Labels
@@ -29,14 +30,17 @@ from evaluation.metrics.surface import Mask
 from evaluation.progress import Progress
 from evaluation.running.run_folder import TeamFolder
 from evaluation.scoring.labelmaps import Truth, read_mask, read_truth, truth_file
-from evaluation.scoring.score_tables import OK, ScoreRow, replace_file, scored_teams
+from evaluation.scoring.score_tables import OK, SCORES_FILE, ScoreRow, replace_file, scored_teams
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of curves.csv, in its first column."""
 
 CURVES_FILE = "curves.csv"
+
+FACTS = ("schema", "team", "case", "scores_sha256")
+"""Its columns before the tolerances; the digest is of the scores.csv that the masks had then."""
 
 TOLERANCES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0)
 """mm or pixels: around the 2 of the challenge and up to the 7 of FLARE's widest organ."""
@@ -111,6 +115,8 @@ def write_curves(
         )
         for case, rows in sorted(by_case.items())
     ]
+    teams = {row.team for rows in by_case.values() for row in rows}
+    digests = {team: digest_of(run / team / SCORES_FILE) for team in teams}
     lines: dict[str, list[list[object]]] = {}
     faults = 0
     with Progress("curves", len(tasks)) as progress:
@@ -120,9 +126,10 @@ def write_curves(
                 logger.error("curves: %s", fault)
             for row, curve in zip(task.rows, curves, strict=True):
                 cells: Sequence[object] = curve or [""] * len(tolerances)
-                lines.setdefault(row.team, []).append([SCHEMA, row.team, row.case, *cells])
+                facts = [SCHEMA, row.team, row.case, digests[row.team]]
+                lines.setdefault(row.team, []).append([*facts, *cells])
             progress.advance()
-    heads = ["schema", "team", "case", *(f"nsd_{tolerance:g}" for tolerance in tolerances)]
+    heads = [*FACTS, *(f"nsd_{tolerance:g}" for tolerance in tolerances)]
     for team, rows_of_team in lines.items():
         stream = io.StringIO()
         csv.writer(stream, lineterminator="\n").writerows([heads, *rows_of_team])

@@ -132,3 +132,12 @@ def test_headers_are_read_without_the_arrays(make_case: Factory) -> None:
 def test_a_digest_is_the_files_sha256(make_case: Factory) -> None:
     path = make_case()
     assert digest_of(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_name_that_is_no_utf8_is_refused_beforehand(tmp_path):
+    import os
+
+    np.savez(tmp_path / "good.npz", imgs=np.zeros((4, 4)), boxes=[[0, 0, 1, 1]])
+    os.rename(tmp_path / "good.npz", os.fsencode(tmp_path) + b"/2DBox_US_\xe9.npz")
+    with pytest.raises(DatasetError, match="expected a name in UTF-8"):
+        read_cases(tmp_path)

@@ -2,7 +2,9 @@
 
 import io
 import os
-from collections.abc import Callable
+import signal
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from evaluation.__main__ import main
 from evaluation.checking.odd_cases import MENDING, ORDINARY, write_cases
-from evaluation.checking.verdicts import Evidence, judge_all
+from evaluation.checking.verdicts import Evidence, Level, Verdict, judge_all
 from evaluation.dataset import read_cases
 from evaluation.running.measuring import StartUp
 from evaluation.running.network_witness import read_counter
@@ -148,3 +150,20 @@ def test_what_is_not_the_submissions_fault_has_an_exit_code_of_its_own(
     assert main(["check", "image:1"]) == 3
     assert "not by fault of the submission: no Docker Engine answers" in capsys.readouterr().err
     assert main(["check", "./absent.tar"]) == 2
+
+
+def test_a_check_that_is_ended_clears_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM is as Ctrl-C, so that what runs a container comes to its end."""
+    ended: list[str] = []
+
+    def tried(*_: object) -> Iterator[Verdict]:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+            yield Verdict(Level.PASS, "nothing", "")
+        finally:
+            ended.append("cleared")
+
+    monkeypatch.setattr("evaluation.checking.check.try_submission", tried)
+    assert main(["check", "image"]) == 130
+    assert ended == ["cleared"]

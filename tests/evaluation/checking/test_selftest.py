@@ -1,5 +1,6 @@
 """Known submissions score what they must, and a scorer that errs is found out."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def truth(tmp_path: Path) -> Path:
 def test_a_scorer_that_is_right_passes(truth: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         assert main(["selftest", "--truth", str(truth)]) == 0
-    for team in ("truth", "empty", "permuted"):
+    assert "moved: 3 of 3 cases score what they must" in caplog.messages
+    for team in ("truth", "empty", "permuted", "half"):
         assert f"{team}: 4 of 4 cases score what they must" in caplog.messages
 
 
@@ -58,3 +60,22 @@ def test_the_known_values_are_worked_out_by_hand() -> None:
 
 def test_a_folder_without_truths_is_an_error(tmp_path: Path) -> None:
     assert main(["selftest", "--truth", str(tmp_path)]) == 1
+
+
+@pytest.mark.parametrize("fault", ["iou for dice", "tolerance", "spacing the wrong way round"])
+def test_metrics_that_are_right_at_zero_and_one_alone_are_found_out(
+    truth: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    right = case_scores.score_maps
+
+    def errs(one: Any, other: Any, spacing_mm: Any, **options: Any) -> Any:
+        if fault == "spacing the wrong way round":
+            return right(one, other, spacing_mm[::-1], **options)
+        if fault == "tolerance":
+            return right(one, other, tuple(mm / 100 for mm in spacing_mm), **options)
+        found = right(one, other, spacing_mm, **options)
+        return dataclasses.replace(found, dsc=found.dsc / (2 - found.dsc))
+
+    monkeypatch.setattr(case_scores, "score_maps", errs)
+    assert main(["selftest", "--truth", str(truth)]) == 1
+    assert ("half, " if fault == "iou for dice" else "moved, ") in caplog.text

@@ -285,3 +285,11 @@ def test_groups_must_be_said_as_they_were(scored_run, tmp_path, capsys):
     assert "made without --groups" in capsys.readouterr().err
     assert main(["rank", str(run), "--groups", str(table)]) == 0
     assert main(["verify", str(run), "--groups", str(table)]) == 0
+
+
+def test_two_runs_without_an_answer_reproduce_nothing(tmp_path):
+    for run in ("one", "two"):
+        rows = [score_row("t", f"c{k}", 0.0, status="crash", wall_s=None) for k in range(40)]
+        write_scores(tmp_path / run, *rows)
+    code, content = reproduce(tmp_path, tmp_path / "one", tmp_path / "two")
+    assert code == 3 and "no case is ok" in content["reasons"][0]

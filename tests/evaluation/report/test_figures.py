@@ -126,7 +126,7 @@ def test_a_case_that_a_team_never_ran_gets_the_failure_values():
     assert np.isnan(grid.seconds[0, 1])
 
 
-def test_curves_meet_the_scores_at_the_challenge_s_tolerance_and_rise(tmp_path):
+def test_curves_meet_the_scores_at_the_challenge_s_tolerance_and_rise(tmp_path, caplog):
     run, truth = tmp_path / "run", tmp_path / "truth"
     labels = np.zeros((40, 50), np.uint8)
     labels[disk((40, 50), (18, 15), 9)] = 1
@@ -145,7 +145,9 @@ def test_curves_meet_the_scores_at_the_challenge_s_tolerance_and_rise(tmp_path):
         nsd = {row["case"]: float(row["nsd"]) for row in csv.DictReader(stream)}
     with (run / "team" / "curves.csv").open(newline="") as stream:
         rows = {row["case"]: row for row in csv.DictReader(stream)}
-    assert list(rows["2DBox_US_1"]) == ["schema", "team", "case", "nsd_0", "nsd_2", "nsd_5"]
+    assert list(rows["2DBox_US_1"]) == [
+        "schema", "team", "case", "scores_sha256", "nsd_0", "nsd_2", "nsd_5",
+    ]  # fmt: skip
     for case, row in rows.items():
         assert float(row["nsd_2"]) == pytest.approx(nsd[case], abs=1e-6)
         assert float(row["nsd_0"]) <= float(row["nsd_2"]) <= float(row["nsd_5"])
@@ -157,6 +159,12 @@ def test_curves_meet_the_scores_at_the_challenge_s_tolerance_and_rise(tmp_path):
     assert main(["rank", str(run)]) == 0
     assert main(["report", str(run)]) == 0
     assert "NSD over tolerance, 3D" in (run / "report.html").read_text()
+    # handed in again: no curve of the masks before is shown as the new ones'
+    add_result(run, "team", "3DBox_CT_1", np.zeros_like(volume))
+    assert main(["score", *words]) == 1
+    assert main(["rank", str(run)]) == main(["report", str(run)]) == 0
+    assert "NSD over tolerance" not in (run / "report.html").read_text()
+    assert "is of other scores: run curves again" in caplog.text
 
 
 def test_comparisons_of_another_schema_or_damaged_are_refused(tmp_path):

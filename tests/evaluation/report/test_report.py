@@ -230,7 +230,7 @@ def test_the_page_names_the_command_that_makes_it_again(folders):
     assert hashlib.sha256(lines.encode()).hexdigest() in text
 
 
-def test_pictures_show_box_truth_and_every_readable_mask(folders):
+def test_pictures_show_box_truth_and_the_mask_of_every_team_that_answered(folders):
     page = Page(page_of(folders))
     images = [attributes["href"] for tag, attributes in page.tags if tag == "image"]
     assert len(images) == 4
@@ -239,14 +239,19 @@ def test_pictures_show_box_truth_and_every_readable_mask(folders):
         assert picture.format == "PNG"
     layers = [attributes["data-layer"] for _, attributes in page.tags if "data-layer" in attributes]
     assert layers.count("box") == layers.count("truth") == layers.count("t0") == 4
-    assert layers.count("t1") == 3  # its mask of the volume has the wrong shape
+    # its mask of the volume has the wrong shape, and one lies there of a container that crashed
+    assert layers.count("t1") == 2
 
 
 def test_a_case_that_cannot_be_drawn_is_left_out(folders, caplog):
     (folders[1] / "2DBox_US_1.npz").unlink()
+    broken = folders[1] / "2DBox_US_2.npz"
+    content = bytearray(broken.read_bytes())
+    content[90:120] = bytes(30)
+    broken.write_bytes(content)
     page = Page(page_of(folders))
-    assert [tag for tag, _ in page.tags].count("image") == 3
-    assert "2DBox_US_1" in caplog.text
+    assert [tag for tag, _ in page.tags].count("image") == 2
+    assert "2DBox_US_1" in caplog.text and "2DBox_US_2" in caplog.text
 
 
 def test_a_case_without_truth_is_named_and_still_a_row(folders):

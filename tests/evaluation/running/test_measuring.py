@@ -183,3 +183,29 @@ def test_only_containers_have_processors_of_their_own(
     folder: Path = make_folder()
     assert run_team(folder, "--runner", "process", "--jobs", "2").exit_code == 2
     assert "jobs: expected 1 without Docker Engine, found 2" in capsys.readouterr().err
+
+
+def test_a_torn_time_of_the_sentinel_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / SENTINEL_FILE
+    good = json.dumps(TICK.__dict__)
+    path.write_text(f'{good}\n{{"at": "2024\n{good[:-1]}, "of_a_later_version": 1}}\n{good[:30]}')
+    assert read_ticks(tmp_path) == [TICK]
+    assert "sentinel.jsonl:2: expected a time" in caplog.text
+
+    class Trial:
+        machine = {"name": "host"}
+
+        def run_command(self, submission: Any, command: Any) -> Any:
+            from evaluation.running.outcomes import CaseRun
+
+            return CaseRun(wall_s=1.0, exit_code=0, log=b"")
+
+    class Submitted:
+        digest = "sha256:0"
+
+    from evaluation.running.measuring import Sentinel
+
+    Sentinel(Submitted(), tmp_path, 1).tick(Trial())  # type: ignore[arg-type]
+    assert len(read_ticks(tmp_path)) == 2

@@ -156,3 +156,15 @@ def sleeping(seconds: str) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def test_no_mask_of_a_repeat_is_left_where_a_later_one_fails(
+    make_case: Factory, make_folder: Factory, run_team: Factory, tmp_path: Path
+) -> None:
+    case = make_case()
+    runs = tmp_path / "runs"
+    script = f"echo >> {runs}; [ $(wc -l < {runs}) = 1 ] || exit 7\n" + COPY_MASK
+    result = run_team(make_folder(script), "--runner", "process", "--repeats", "2")
+    assert (result.only.status, result.only.exit_code) == (Status.CRASH, 7)
+    assert result.only.masks_differ is None and result.only.mask_sha256 is None
+    assert not list((result.folder / "masks").iterdir()), case

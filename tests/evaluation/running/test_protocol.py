@@ -15,6 +15,7 @@ from evaluation.running.protocol_options import (
     add_protocol_arguments,
     parse_bytes,
     protocol_from,
+    read_protocol,
     shipped_protocols,
 )
 
@@ -73,6 +74,8 @@ def test_a_file_of_ones_own_is_named_after_itself_and_flags_override_it(tmp_path
         ("read-only-root = 'yes'", "read-only-root: expected true or false, found 'yes'"),
         ("pids = true", "pids: expected N, found True"),
         ("pids = ", "expected a TOML file"),
+        ('command = ["sh", 3]', "command: expected CMD, found"),
+        ("cpus = [2]", "cpus: expected N, found"),
         ("repeats = 3\nkeep-folders = true", "repeats, jobs: expected 1 with keep-folders"),
     ],
 )
@@ -130,6 +133,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
     [
         {"memory_bytes": 1000},
         {"pids": -1},
+        {"time_limit_s": float("inf")},
         {"repeats": 0},
         {"failure_dsc": 1.5},
         {"failure_time_s": float("nan")},
@@ -163,3 +167,9 @@ def test_containers_never_run_as_root_by_default(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "getegid", lambda: 77)
     assert default_user() == "1234:77"
     assert Protocol().owner == (1234, 77)
+
+
+def test_a_command_may_be_a_list_of_words(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text('command = ["python", "run it.py"]')
+    assert read_protocol(str(path))["command"] == ("python", "run it.py")

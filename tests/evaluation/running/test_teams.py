@@ -234,3 +234,19 @@ def test_a_build_that_fails_ends_with_the_end_of_its_log(
     (folder / "Dockerfile").write_text("FRUM nothing\n")
     with pytest.raises(BuildError, match="(?i)unknown instruction"):
         make_submission(engine, team, {}, tmp_path / "build.log")
+
+
+def test_a_link_to_a_folder_counts_by_what_lies_there(make_folder: Factory, tmp_path: Path) -> None:
+    folder, weights = make_folder(), tmp_path / "weights"
+    weights.mkdir()
+    (weights / "v").write_text("1")
+    (weights / "round").symlink_to(weights)
+    (folder / "weights").symlink_to(weights)
+    before = folder_digest(folder)
+    (weights / "v").write_text("2")
+    changed = folder_digest(folder)
+    assert changed != before
+    (tmp_path / "others").mkdir()
+    (folder / "weights").unlink()
+    (folder / "weights").symlink_to(tmp_path / "others")
+    assert folder_digest(folder) not in (before, changed)
