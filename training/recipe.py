@@ -297,7 +297,7 @@ class ExportConfig:
     """A bundle's settings."""
 
     name: str = "medsam-laptop-default"
-    version: str = "0.7.0"
+    version: str = "0.7.1"
     warm_start: str = (
         "0.6.0, whose encoder began with MobileNetV2 of DeepLab v3, PASCAL VOC (Google Coral,"
         " Apache-2.0); the pretrained decoder with EfficientNet-Lite2, ImageNet (Google;"
@@ -341,7 +341,7 @@ class ExportConfig:
 class VolumeExportConfig:
     """A bundle's settings of the network that answers whole boxes of volumes."""
 
-    version: str = "0.7.0"
+    version: str = "0.7.1"
     overlap: Overlap = "higher-logit"
     """Of every model, as in ``export``."""
     threshold: float = -0.5
