@@ -26,7 +26,9 @@ TASKS = ("all", "dimensions", "modality")
 SCRIPT_FILE = "analysis.R"
 
 
-def write_tables(folder: Path, matrix: ScoreMatrix, task: str, samples: int, seed: int) -> None:
+def write_tables(
+    folder: Path, matrix: ScoreMatrix, task: str, samples: int, seed: int, alpha: float
+) -> None:
     """Write one csv for each metric that is compared, and the script."""
     if task not in TASKS:
         raise ExportError(f"task: expected {', '.join(TASKS)}, found {task!r}")
@@ -37,7 +39,7 @@ def write_tables(folder: Path, matrix: ScoreMatrix, task: str, samples: int, see
         if text:
             replace_file(folder / f"{metric}.csv", text)
             written.append(metric)
-    replace_file(folder / SCRIPT_FILE, script(written, samples, seed, several=task != "all"))
+    replace_file(folder / SCRIPT_FILE, script(written, samples, seed, alpha, several=task != "all"))
 
 
 def table(matrix: ScoreMatrix, metric: str, task: str) -> str:
@@ -56,7 +58,7 @@ def table(matrix: ScoreMatrix, metric: str, task: str) -> str:
     return stream.getvalue() if valid.any() else ""
 
 
-def script(metrics: list[str], samples: int, seed: int, *, several: bool) -> str:
+def script(metrics: list[str], samples: int, seed: int, alpha: float, *, several: bool) -> str:
     """Return R code that makes the three rankings of each metric and a report.
 
     With several tasks a report wants their consensus, too.
@@ -72,7 +74,7 @@ def script(metrics: list[str], samples: int, seed: int, *, several: bool) -> str
             f'                 value = "MetricValue", smallBetter = {small})',
             f'{metric}_ranked <- rankThenAggregate({metric}, FUN = mean, ties.method = "min")',
             f'print(aggregateThenRank({metric}, FUN = mean, ties.method = "min"))',
-            f'print(testThenRank({metric}, alpha = 0.05, p.adjust.method = "holm", '
+            f'print(testThenRank({metric}, alpha = {alpha}, p.adjust.method = "holm", '
             'ties.method = "min"))',
             f"report(bootstrap({metric}_ranked, nboot = {samples}),",
             *([f'       consensus = consensus({metric}_ranked, method = "euclidean"),'] * several),

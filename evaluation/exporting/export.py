@@ -96,7 +96,7 @@ def _challenger(args: argparse.Namespace) -> None:
         {team: fact.failure for team, fact in facts.items()},
         hardware={team: fact.hardware for team, fact in facts.items()},
     )
-    challenger.write_tables(args.out, matrix, args.task, rules.bootstraps, rules.seed)
+    challenger.write_tables(args.out, matrix, args.task, rules.bootstraps, rules.seed, rules.alpha)
 
 
 FORMATS: dict[str, Callable[[argparse.Namespace], None]] = {

@@ -18,6 +18,10 @@ from evaluation.errors import TeamError, UsageError
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]*")
 _ARCHIVE_ENDINGS = (".tar", ".tar.gz", ".tgz")
+_FILES = (".json", ".jsonl", ".csv", ".md", ".html", ".txt")
+_FOLDERS = ("figures",)
+"""What lies in a run's folder beside the teams'."""
+
 _NEVER_SUBMITTED = ("**/.git", "**/__pycache__", "**/*.pyc")
 
 
@@ -63,6 +67,8 @@ def parse_team(text: str) -> Team:
             "--team: expected NAME=SOURCE, a name of letters, digits and . _ - and an image, "
             f"an archive or a folder, found {text!r}"
         )
+    if name.lower().endswith(_FILES) or name.lower() in _FOLDERS:
+        raise UsageError(f"--team: expected no name of a run's own files, found {name!r}")
     path = Path(source)
     if path.is_dir():
         return Team(name, SourceKind.FOLDER, source)

@@ -240,6 +240,8 @@ def test_only_metrics_with_a_weight_are_ranked_on_grand_challenge():
 @pytest.mark.parametrize("task", ["all", "dimensions", "modality"])
 def test_challenger_gets_each_algorithm_once_for_each_case_of_a_task(run, tmp_path, task):
     out = tmp_path / "out"
+    for team in "ab":
+        describe_team(run, team, protocol={"failure_time_s": 100.0, "ranking": {"alpha": 0.01}})
     assert main(["export", "challenger", str(run), "--out", str(out), "--task", task]) == 0
     for metric in ("dsc", "nsd", "seconds"):
         with (out / f"{metric}.csv").open(newline="") as stream:
@@ -251,6 +253,7 @@ def test_challenger_gets_each_algorithm_once_for_each_case_of_a_task(run, tmp_pa
     values = {(row["TestCase"], row["Algorithm"]): float(row["MetricValue"]) for row in rows}
     assert values["z", "b"] == 100.0  # never run: the failure time
     script = (out / "analysis.R").read_text()
+    assert "alpha = 0.01," in script
     assert 'read.csv("seconds.csv")' in script and "smallBetter = TRUE" in script
     assert script.count("(") == script.count(")")
     assert ("consensus(" in script) == (task != "all")

@@ -250,3 +250,9 @@ def test_a_link_to_a_folder_counts_by_what_lies_there(make_folder: Factory, tmp_
     (folder / "weights").unlink()
     (folder / "weights").symlink_to(tmp_path / "others")
     assert folder_digest(folder) not in (before, changed)
+
+
+@pytest.mark.parametrize("name", ["rank.json", "Leaderboard.CSV", "figures", "report.html"])
+def test_a_team_has_no_name_of_a_runs_own_files(name: str) -> None:
+    with pytest.raises(UsageError, match="expected no name of a run's own files"):
+        parse_team(f"{name}=image")
