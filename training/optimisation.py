@@ -174,7 +174,7 @@ class Run:
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimiser)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        is_sound = bool(norm.isfinite()) and bool(loss.isfinite())
+        is_sound = bool(norm.isfinite())  # of all processes' gradients, so that all agree
         if self.scaler.is_enabled() or is_sound:  # a scaler looks itself
             self.scaler.step(self.optimiser)
         self.scaler.update()

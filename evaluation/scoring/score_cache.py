@@ -21,6 +21,9 @@ from evaluation.scoring.score_tables import SCHEMA, LabelRow, ScoreRow
 CACHE_FOLDER = ".scores"
 """In a run folder, or beside the table of a folder of masks."""
 
+_RULES = 2
+"""Goes up when something else follows from the same facts and files within a version."""
+
 TeamRows = tuple[ScoreRow, tuple[LabelRow, ...]]
 
 
@@ -33,7 +36,13 @@ def digest_or_none(path: Path | None) -> str | None:
 
 def entry_name(facts: dict[str, object], digests: Sequence[str | None]) -> str:
     """Name of what depends on plain facts, on the content of files and on this version."""
-    parts = {"version": __version__, "schema": SCHEMA, "facts": facts, "files": list(digests)}
+    parts = {
+        "version": __version__,
+        "rules": _RULES,
+        "schema": SCHEMA,
+        "facts": facts,
+        "files": list(digests),
+    }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
