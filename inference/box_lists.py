@@ -32,10 +32,14 @@ def boxes_of(path: Path, flat: bool) -> Rows:
         CaseError: there are none, or they are no boxes.
     """
     names = os.listdir(path.parent)
-    lists = [own for name in _own_names(path, names) if (own := _read_list(path.with_name(name)))]
-    for name, rows in ((name, own) for own in lists for name in (path.name, "")):
-        if name in rows:
-            return _checked(rows[name], flat)
+    found_lists = [(name, _read_list(path.with_name(name))) for name in _own_names(path, names)]
+    lists = [own for _, own in found_lists if own is not None]
+    for own in lists:
+        for name in (path.name, ""):
+            if name in own:
+                return _checked(own[name], flat)
+    if any(own == {} and name.endswith(".csv") for name, own in found_lists):
+        return []  # a head and no row: no boxes
     listed = folder_list(path.parent, names)
     if path.name not in listed:
         found = ", ".join(sorted({name for own in lists for name in own})) or "none"
@@ -117,6 +121,8 @@ def _of_csv(text: str) -> dict[str, Any] | None:
         return None
     found: dict[str, Any] = {}
     for row in csv.DictReader(io.StringIO(text), delimiter=";" if ";" in head else ","):
+        if not any(cell.strip() for cell in row.values() if isinstance(cell, str)):
+            continue  # spreadsheets leave rows of commas at the end
         numbers = [float(row[c]) for c in _COLUMNS if (row.get(c) or "").strip()]
         found.setdefault((row.get("file") or "").strip(), []).append(numbers)
     return found

@@ -2,9 +2,10 @@
 
 import contextlib
 import csv
-import shutil
-from collections.abc import Iterable
+import io
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -14,7 +15,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from data_splits.split import SplitCase
-from training.bundle_record import replace_folder
+from inference.whole_file import replace_whole
 from training.errors import TrainingError
 
 _INDEX = "index.csv"
@@ -40,8 +41,11 @@ class StoredCase:
 def write_store(
     cases: Iterable[tuple[SplitCase, Path]], store_dir: Path, truth: Path | None = None
 ) -> int:
-    """Write every (case, npz path) to ``store_dir``, in place of what is there once all is written;
-    returns how many.
+    """Write every (case, npz path) to ``store_dir``, in place of a store that is there; returns how
+    many.
+
+    The index goes first and comes last, and arrays are replaced, not overwritten: what was not
+    written to its end is no store, and a training goes on with those that it has mapped.
 
     ``truth``: folder of the files' namesakes that have ``gts``, where they do not.
 
@@ -49,25 +53,26 @@ def write_store(
         TrainingError: there is no case, or one lacks its file or an array, or has labels other than
             0 to K.
     """
-    partial = store_dir.with_name(f".{store_dir.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        rows = [
-            {**vars(info), "number": number, "spacing_mm": _write_case(info, path, truth, place)}
-            for number, (info, path) in enumerate(cases)
-            for place in [partial / f"{number:05d}"]
-        ]
-        if not rows:
-            raise TrainingError("split: expected cases of the sides asked for, found none")
-        with (partial / _INDEX).open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        replace_folder(partial, store_dir)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return len(rows)
+    listed = list(cases)
+    if not listed:
+        raise TrainingError("split: expected cases of the sides asked for, found none")
+    for _, path in listed:  # before anything is replaced
+        if not path.is_file():
+            raise TrainingError(f"{path}: expected the npz of a case, found no such file")
+    store_dir.mkdir(parents=True, exist_ok=True)
+    (store_dir / _INDEX).unlink(missing_ok=True)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*vars(listed[0][0]), "number", "spacing_mm"])
+    writer.writeheader()
+    for number, (info, path) in enumerate(listed):
+        spacing = _write_case(info, path, truth, store_dir / f"{number:05d}")
+        writer.writerow({**vars(info), "number": number, "spacing_mm": spacing})
+    _replace(store_dir / _INDEX, lambda partial: partial.write_text(text.getvalue(), newline=""))
+    return len(listed)
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    replace_whole(path, write, path.suffix)
 
 
 def _write_case(info: SplitCase, path: Path, truth: Path | None, place: Path) -> str:
@@ -80,13 +85,14 @@ def _write_case(info: SplitCase, path: Path, truth: Path | None, place: Path) ->
         spacing = tuple(case["spacing"][::-1]) if "spacing" in case.files else (1.0, 1.0)
     labels = np.unique(gts)
     labels = labels[labels != 0]
-    if gts.dtype.kind not in "biu" or not np.array_equal(labels, np.arange(1, len(labels) + 1)):
-        found = ", ".join(map(str, labels[:8]))
+    is_whole = gts.dtype.kind in "biu" or (gts.dtype.kind == "f" and (gts == np.rint(gts)).all())
+    if not is_whole or not np.array_equal(labels, np.arange(1, len(labels) + 1)):
+        found = f"{', '.join(map(str, labels[:8]))} ({gts.dtype})"
         raise TrainingError(
             f"{info.file}: gts: expected labels from 1 on without gaps, found {found}"
         )
-    np.save(place.with_name(f"{place.name}.imgs.npy"), imgs)
-    np.save(place.with_name(f"{place.name}.gts.npy"), gts.astype(np.uint16))
+    for kind, array in (("imgs", imgs), ("gts", gts.astype(np.uint16))):
+        _replace(place.with_name(f"{place.name}.{kind}.npy"), partial(np.save, arr=array))
     return " ".join(map(str, spacing))
 
 
@@ -102,7 +108,10 @@ def _array(info: SplitCase, source: NpzFile, key: str) -> NDArray[Any]:
     if key not in source.files:
         found = ", ".join(source.files) or "none"
         raise TrainingError(f"{info.file}: expected the array {key}, found {found}")
-    array: NDArray[Any] = source[key]
+    try:
+        array: NDArray[Any] = source[key]
+    except (OSError, ValueError, BadZipFile) as error:
+        raise TrainingError(f"{info.file}: {key}: expected an array, found: {error}") from None
     return array
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from evaluation.dataset import array_headers, modality_of
+from evaluation.dataset import array_headers, digest_of, modality_of
 from evaluation.errors import ExportError
 from evaluation.exporting.summary import part_name
 from evaluation.scoring.score_tables import replace_file
@@ -39,6 +39,9 @@ TIME_LIMIT_S = 7200
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same files give the same bytes
+
+_MADE = ".made.json"
+"""Digests of pages and logo as they were made, by which those that were edited are told."""
 
 _SCORE = '''\
 """Scores a submission: masks in input/res against the truth in input/ref, by evaluation/."""
@@ -75,8 +78,7 @@ _METADATA = "command: python3 /app/program/score.py /app/input /app/output\n"
 def write_bundle(folder: Path, truth: Path, *, title: str, start: str, docker_image: str) -> Path:
     """Write the bundle and its zip, and return the zip.
 
-    A bundle that is there already is replaced whole, but for its logo and its pages, which are the
-    organiser's to edit.
+    A bundle that is there already is replaced whole, but for logo and pages that were edited.
 
     Raises ExportError when there is no truth, when one is no label map or lies in the folder, or
     when that holds something else; what is there then stays as it is.
@@ -93,15 +95,28 @@ def write_bundle(folder: Path, truth: Path, *, title: str, start: str, docker_im
     columns = leaderboard_columns((path.stem, _dimensions(path)) for path in truths)
     partial = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
+    old = folder.with_name(f".{folder.name}.old")
+    if old.is_dir() and not folder.exists():  # it was stopped between two renames
+        old.rename(folder)
     try:
         _write(partial, truths, competition_yaml(title, start, docker_image, columns), title)
-        for path in (folder / "logo.png", *(folder / "pages").glob("*")):  # the organiser's own
-            if path.is_file():
-                shutil.copyfile(path, partial / path.relative_to(folder))
+        for name in _edited(folder):
+            shutil.copyfile(folder / name, partial / name)
         _replace(folder, partial)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return _pack(folder)
+
+
+def _edited(folder: Path) -> list[str]:
+    """Pages and logo of a bundle that are no longer as they were made, and such as were not."""
+    paths = (folder / "logo.png", *(folder / "pages").glob("*"))
+    found = {path.relative_to(folder).as_posix(): path for path in paths if path.is_file()}
+    try:
+        made = json.loads((folder / _MADE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        made = {}
+    return [name for name, path in found.items() if made.get(name) != digest_of(path)]
 
 
 def _replace(folder: Path, new: Path) -> None:
@@ -121,6 +136,9 @@ def _write(folder: Path, truths: Sequence[Path], competition: str, title: str) -
     for name, text in _pages(title, len(truths)).items():
         replace_file(folder / "pages" / name, text)
     _write_logo(folder / "logo.png")
+    made = [folder / "logo.png", *sorted((folder / "pages").glob("*"))]
+    digests = {path.relative_to(folder).as_posix(): digest_of(path) for path in made}
+    replace_file(folder / _MADE, f"{json.dumps(digests, indent=1)}\n")
     _write_program(folder / "scoring_program")
     (folder / "reference_data").mkdir()
     for path in truths:
@@ -242,7 +260,7 @@ def _pack(folder: Path) -> Path:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in sorted(folder.rglob("*")):
                 place = path.relative_to(folder)
-                if path.is_file() and place.parts[0] != "scoring_image":
+                if path.is_file() and place.parts[0] not in ("scoring_image", _MADE):
                     entry = zipfile.ZipInfo(place.as_posix(), _ZIP_TIME)
                     entry.compress_type = zipfile.ZIP_DEFLATED
                     entry.external_attr = 0o644 << 16

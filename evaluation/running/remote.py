@@ -87,8 +87,8 @@ class Workers:
                 try:
                     return future.result(timeout=WAIT_S)
                 except TimeoutError:
-                    if future.done():
-                        raise
+                    if future.done():  # in the meantime, or with a TimeoutError of its own
+                        return future.result()
                     self._require(address, future)
         except EvaluationError:
             raise

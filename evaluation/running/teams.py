@@ -5,7 +5,7 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -150,24 +150,15 @@ def submitted_files(folder: Path) -> list[str]:
 def folder_digest(folder: Path) -> tuple[str, int]:
     """Return ``sha256:...`` over names and contents of a folder's submitted files, and their bytes.
 
-    It names the submission where no engine gives an image digest. Links count by what they lead
-    to. What ``.dockerignore`` leaves out does not count, though a process sees it.
+    It names the submission where no engine gives an image digest. Links count by where they lead,
+    those to files by what is there, too. What ``.dockerignore`` leaves out does not count, though a
+    process sees it.
     """
     digest, size = hashlib.sha256(), 0
     for name in submitted_files(folder):
-        for path in _behind(folder / name, frozenset()):
-            content = "nothing"  # a link to it, or what is no file
-            if path.is_file():
-                content, size = digest_of(path), size + path.stat().st_size
-            digest.update(f"{path.relative_to(folder)}\0{content}\n".encode())
+        path = folder / name
+        content = f"-> {os.readlink(path)} " if path.is_symlink() else ""
+        if path.is_file():
+            content, size = content + digest_of(path), size + path.stat().st_size
+        digest.update(f"{name}\0{content}\n".encode())
     return f"sha256:{digest.hexdigest()}", size
-
-
-def _behind(path: Path, above: frozenset[str]) -> Iterator[Path]:
-    """Yield a file, or all of a folder that a link leads to, in no circle."""
-    real = os.path.realpath(path)
-    if not path.is_dir():
-        yield path
-    elif real not in above:
-        for entry in sorted(path.iterdir()):
-            yield from _behind(entry, above | {real})

@@ -95,6 +95,8 @@ def read_truth(path: Path, case_path: Path | None = None) -> Truth:
         spacing_mm, origin = _spacing(path, case_path, len(shape))
     except ScoreError:
         raise
+    except MemoryError:  # of ours, and no fault of the file
+        raise
     except Exception as error:
         raise ScoreError(f"{path}: expected a truth npz with gts, found: {error}") from error
     return Truth(labels, spacing_mm, origin)
@@ -118,6 +120,8 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> Labels:
         raise MaskFault(WRONG_SHAPE, f"{path.name}: segs must be {shape}, found {found_shape}")
     try:
         labels = _read(path, "segs")
+    except MemoryError:  # of ours, and no fault of the file
+        raise
     except Exception as error:  # what a stranger's bytes raise is no closed set
         raise MaskFault(UNREADABLE, f"{path.name}: segs cannot be read: {error}") from error
     if _has_negative(labels):
@@ -145,6 +149,8 @@ def read_mask_leniently(path: Path, shape: tuple[int, ...]) -> Labels:
         raise strict
     try:
         values = _read(path, "segs")
+    except MemoryError:  # of ours, and no fault of the file
+        raise
     except Exception as error:  # what a stranger's bytes raise is no closed set
         raise MaskFault(UNREADABLE, f"{path.name}: segs cannot be read: {error}") from error
     with np.errstate(invalid="ignore"):

@@ -143,6 +143,19 @@ def test_lists_as_spreadsheets_save_them(call, folder, tmp_path, encoding, comma
     assert np.array(Image.open(tmp_path / "out" / "US_a.png")).any()
 
 
+def test_rows_of_commas_at_the_end_are_none_and_a_head_alone_is_no_boxes(call, folder, tmp_path):
+    picture = np.zeros((60, 80), np.uint8)
+    picture[12:40, 10:45] = 200
+    for name in ("US_a.png", "US_b.png"):
+        Image.fromarray(picture).save(folder / name)
+    head = "file,x_min,y_min,x_max,y_max\n"
+    (folder / "boxes.csv").write_text(f"{head}US_a.png,10,12,45,40\n,,,,\n , ,,,\n")
+    (folder / "US_b.csv").write_text(head)
+    assert call() == (0, "")
+    found = {p.name: np.array(Image.open(p)).any() for p in (tmp_path / "out").iterdir()}
+    assert found == {"US_a.png": True, "US_b.png": False}
+
+
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [

@@ -30,18 +30,28 @@ def write_case(path, labels=1, **arrays):
     )
 
 
-def test_a_store_is_replaced_whole_or_not_at_all(store, tmp_path):
+def test_a_store_is_never_half_anothers(store, tmp_path):
     before = {p.name: p.read_bytes() for p in store.iterdir()}
     write_case(tmp_path / "good.npz")
-    cases = [(info_of(name, "2D"), tmp_path / name) for name in ("good.npz", "absent.npz")]
+    write_case(tmp_path / "gap.npz", labels=2)
+    good, absent, gap = (
+        (info_of(name, "2D"), tmp_path / name) for name in ("good.npz", "absent.npz", "gap.npz")
+    )
     with pytest.raises(TrainingError, match="absent.npz: expected the npz of a case"):
-        write_store(cases, store)
+        write_store([good, absent], store)
     assert {p.name: p.read_bytes() for p in store.iterdir()} == before
-    assert write_store(cases[:1], store) == 1
-    assert sorted(p.name for p in store.iterdir()) == [
-        "00000.gts.npy", "00000.imgs.npy", "index.csv",
-    ]  # fmt: skip
-    assert not list(store.parent.glob(".*"))
+    mapped = read_store(store, "train")[0].imgs
+    shape, first = mapped.shape, mapped[0].tolist()
+    with pytest.raises(TrainingError, match="gap.npz: gts: expected labels"):
+        write_store([good, gap], store)
+    with pytest.raises(TrainingError, match="expected a store"):  # and none that mixes two
+        read_store(store, "train")
+    assert mapped.shape == shape and mapped[0].tolist() == first  # a training goes on
+    (store / "notes.txt").write_text("mine")
+    assert write_store([good], store) == 1
+    assert (store / "notes.txt").read_text() == "mine"
+    assert [case.info.file for case in read_store(store, "train")] == ["good.npz"]
+    assert not list(store.glob(".*"))
 
 
 def test_what_no_store_can_be_made_of_is_named(tmp_path):

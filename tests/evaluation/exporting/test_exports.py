@@ -170,11 +170,28 @@ def test_a_bundle_made_again_keeps_what_the_organiser_wrote(tmp_path):
     (bundle / "pages" / "terms.md").write_text("my terms")
     (bundle / "scoring_program" / "stale.py").write_text("")
     write_truth(truth, "2DBox_US_2", labels)
-    assert main(line) == 0
+    for _ in range(2):
+        assert main([*line, "--title", "Second"]) == 0
     assert (bundle / "pages" / "terms.md").read_text() == "my terms"
+    overview = (bundle / "pages" / "overview.md").read_text()  # not edited, so made anew
+    assert overview.startswith("# Second") and "Segment 2 cases" in overview
+    with zipfile.ZipFile(tmp_path / "bundle.zip") as archive:
+        assert not [name for name in archive.namelist() if name.startswith(".")]
     assert (bundle / "reference_data" / "2DBox_US_2.npz").is_file()
     assert not (bundle / "scoring_program" / "stale.py").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "bundle.zip", "truth"]
+
+
+def test_a_bundle_that_was_stopped_between_two_renames_is_taken_up(tmp_path):
+    truth, bundle = tmp_path / "truth", tmp_path / "bundle"
+    write_truth(truth, "2DBox_US_1", disk((24, 24), (12, 12), 6).astype(np.uint8))
+    line = ["export", "codabench-bundle", "--truth", str(truth), "--out", str(bundle)]
+    line += ["--start", "2030-01-01 00:00:00", "--docker-image", "example/scorer:1"]
+    assert main(line) == 0
+    (bundle / "pages" / "terms.md").write_text("my terms")
+    bundle.rename(tmp_path / ".bundle.old")
+    assert main(line) == 0
+    assert (bundle / "pages" / "terms.md").read_text() == "my terms"
 
 
 @pytest.mark.parametrize("fault", ["a broken truth", "its own truth"])

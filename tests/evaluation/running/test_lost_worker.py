@@ -36,3 +36,24 @@ def test_a_worker_that_is_gone_is_a_fault_and_no_wait_for_ever() -> None:
     with pytest.raises(HarnessFault, match="worker tcp://one:1: it is gone"):
         workers.call("tcp://one:1", print)
     assert Client.looks == 3 and Future.cancelled
+
+
+def test_an_answer_that_comes_as_the_wait_ends_is_taken() -> None:
+    class Future:
+        waits = 0
+
+        def result(self, timeout: float | None = None) -> Any:
+            if timeout is not None:
+                raise TimeoutError
+            return "masks"
+
+        def done(self) -> bool:
+            return True
+
+    class Client:
+        def submit(self, *_: Any, **__: Any) -> Future:
+            return Future()
+
+    workers = remote.Workers.__new__(remote.Workers)
+    workers._client = Client()
+    assert workers.call("tcp://one:1", print) == "masks"

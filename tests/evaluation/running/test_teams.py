@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -236,20 +237,24 @@ def test_a_build_that_fails_ends_with_the_end_of_its_log(
         make_submission(engine, team, {}, tmp_path / "build.log")
 
 
-def test_a_link_to_a_folder_counts_by_what_lies_there(make_folder: Factory, tmp_path: Path) -> None:
-    folder, weights = make_folder(), tmp_path / "weights"
-    weights.mkdir()
-    (weights / "v").write_text("1")
-    (weights / "round").symlink_to(weights)
-    (folder / "weights").symlink_to(weights)
-    before = folder_digest(folder)
-    (weights / "v").write_text("2")
-    changed = folder_digest(folder)
-    assert changed != before
-    (tmp_path / "others").mkdir()
-    (folder / "weights").unlink()
-    (folder / "weights").symlink_to(tmp_path / "others")
-    assert folder_digest(folder) not in (before, changed)
+def test_links_count_by_where_they_lead(make_folder: Factory, tmp_path: Path) -> None:
+    folder = make_folder()
+    for name in ("weights", "others"):
+        (tmp_path / name).mkdir()
+        (tmp_path / f"{name}.bin").write_text(name)
+    (folder / "folder").symlink_to(tmp_path / "weights")
+    (folder / "file").symlink_to(tmp_path / "weights.bin")
+    (folder / "round").symlink_to(folder)
+    seen = [folder_digest(folder)]
+    (tmp_path / "weights.bin").write_text("changed")
+    seen.append(folder_digest(folder))
+    for name in ("folder", "file"):
+        place = folder / name
+        target = os.readlink(place).replace("weights", "others")
+        place.unlink()
+        place.symlink_to(target)
+        seen.append(folder_digest(folder))
+    assert len(set(seen)) == 4
 
 
 @pytest.mark.parametrize("name", ["rank.json", "Leaderboard.CSV", "figures", "report.html"])

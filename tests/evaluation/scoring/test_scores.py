@@ -430,3 +430,16 @@ def test_a_kept_result_that_is_damaged_is_computed_again(folders):
         path.write_text('{"score": {}')
     score(run, truth)
     assert rows_of(run)["case"].dsc == 1.0
+
+
+def test_memory_that_we_lack_is_no_fault_of_a_mask(tmp_path, monkeypatch):
+    from evaluation.scoring import labelmaps
+
+    np.savez(tmp_path / "case.npz", segs=LABELS)
+
+    def lacks(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(labelmaps, "_read", lacks)
+    with pytest.raises(MemoryError):
+        labelmaps.read_mask(tmp_path / "case.npz", LABELS.shape)
