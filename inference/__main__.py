@@ -21,11 +21,11 @@ if __name__ == "__main__":
         # numpy asks for it, and its half in Python takes 5 ms
         sys.modules.setdefault("datetime", import_module("_datetime"))
     from inference.command_line import main
-    from inference.ending import Stopped, leave, stop_by
+    from inference.ending import Stopped, leave, stop_by_sigterm
 
     held: list[object] = []  # else the engine would be taken apart when all is written
     try:
-        stop_by("SIGTERM")
+        stop_by_sigterm()
         leave(main(held=held))
     except Stopped as stopped:
         leave(stopped.status)

@@ -20,7 +20,9 @@ from inference.errors import CaseError, UsageError
 
 _COLUMNS = ("x_min", "y_min", "z_min", "x_max", "y_max", "z_max")
 
-_SCANS = (".nii.gz", ".nii", ".png")
+NIFTI = (".nii.gz", ".nii")
+PNG = (".png",)
+SUFFIXES = NIFTI + PNG
 
 Rows = list[list[float]]
 
@@ -80,7 +82,7 @@ def folder_list(folder: Path, names: list[str]) -> dict[str, Any]:
     return {}
 
 
-def stem_of(name: str, suffixes: tuple[str, ...]) -> str | None:
+def _stem(name: str, suffixes: tuple[str, ...]) -> str | None:
     """``name`` without the first of ``suffixes`` that it ends with; None where it has none."""
     for suffix in suffixes:
         if name.lower().endswith(suffix):
@@ -89,7 +91,7 @@ def stem_of(name: str, suffixes: tuple[str, ...]) -> str | None:
 
 
 def _own_names(path: Path, names: list[str]) -> list[str]:
-    stem = stem_of(path.name, _SCANS) or path.name
+    stem = _stem(path.name, SUFFIXES) or path.name
     return [stem + suffix for suffix in (".json", ".csv") if stem + suffix in names]
 
 
@@ -106,13 +108,12 @@ def _of_json(text: str) -> dict[str, Any] | None:
     loaded = json.loads(text)
     if not isinstance(loaded, dict):
         return {"": loaded}
-    are_boxes = all(isinstance(rows, list) and _are_lists(rows) for rows in loaded.values())
-    names_a_scan = any(str(name).lower().endswith(_SCANS) for name in loaded)
+    are_boxes = all(
+        isinstance(rows, list) and all(isinstance(row, list) for row in rows)
+        for rows in loaded.values()
+    )
+    names_a_scan = any(str(name).lower().endswith(SUFFIXES) for name in loaded)
     return loaded if names_a_scan or are_boxes else None
-
-
-def _are_lists(rows: list[Any]) -> bool:
-    return all(isinstance(row, list) for row in rows)
 
 
 def _of_csv(text: str) -> dict[str, Any] | None:

@@ -173,7 +173,7 @@ def case_files(folder: Path) -> list[Path]:
 
 def why_none(folder: Path) -> str:
     """What to say of a folder without cases."""
-    from inference.formats import SUFFIXES
+    from inference.box_lists import SUFFIXES
 
     scans = sorted(p.name for p in folder.iterdir() if p.name.lower().endswith(SUFFIXES))
     if not scans:

@@ -15,8 +15,8 @@ class Stopped(BaseException):
         """As a shell has it."""
 
 
-def stop_by(name: str) -> None:
-    """Have a signal of this name raise :class:`Stopped` in the main thread.
+def stop_by_sigterm() -> None:
+    """Have SIGTERM raise :class:`Stopped` in the main thread.
 
     By itself SIGTERM, as ``docker stop`` sends it, ends Python at once and leaves half-written
     files; where Python is a container's first process it does nothing at all.
@@ -26,7 +26,7 @@ def stop_by(name: str) -> None:
     def stop(number: int, _: object) -> None:
         raise Stopped(number)
 
-    signal.signal(getattr(signal, name), stop)
+    signal.signal(signal.SIGTERM, stop)
 
 
 def leave(status: int) -> NoReturn:

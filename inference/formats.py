@@ -16,15 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.box_lists import Rows, boxes_of, folder_list, has_own_list
+from inference.box_lists import NIFTI, PNG, SUFFIXES, Rows, boxes_of, folder_list, has_own_list
 from inference.case import Case, make_case, write_whole
 from inference.errors import CaseError
 from inference.modality import UNKNOWN, modality_of
 from inference.npz import MAX_IMAGE_BYTES
-
-NIFTI = (".nii.gz", ".nii")
-PNG = (".png",)
-SUFFIXES = NIFTI + PNG
 
 HU_LOW, HU_HIGH = -160.0, 240.0
 """Ends of the CT window: level 40, width 400."""
@@ -72,8 +68,9 @@ def read_scan(path: Path) -> Scan:
     try:
         if not path.is_file():
             raise CaseError("expected the file that boxes.json or boxes.csv names, found none")
-        rows = boxes_of(path, flat=path.name.lower().endswith(PNG))
-        return _read_png(path, rows) if path.name.lower().endswith(PNG) else _read_nifti(path, rows)
+        flat = path.name.lower().endswith(PNG)
+        rows = boxes_of(path, flat)
+        return _read_png(path, rows) if flat else _read_nifti(path, rows)
     except CaseError as error:
         raise CaseError(f"{path.name}: {error}") from None
 

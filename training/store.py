@@ -3,7 +3,7 @@
 import contextlib
 import csv
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,12 +67,8 @@ def write_store(
     for number, (info, path) in enumerate(listed):
         spacing = _write_case(info, path, truth, store_dir / f"{number:05d}")
         writer.writerow({**vars(info), "number": number, "spacing_mm": spacing})
-    _replace(store_dir / _INDEX, lambda partial: partial.write_text(text.getvalue(), newline=""))
+    replace_whole(store_dir / _INDEX, lambda to: to.write_text(text.getvalue(), newline=""), ".csv")
     return len(listed)
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    replace_whole(path, write, path.suffix)
 
 
 def _write_case(info: SplitCase, path: Path, truth: Path | None, place: Path) -> str:
@@ -92,7 +88,8 @@ def _write_case(info: SplitCase, path: Path, truth: Path | None, place: Path) ->
             f"{info.file}: gts: expected labels from 1 on without gaps, found {found}"
         )
     for kind, array in (("imgs", imgs), ("gts", gts.astype(np.uint16))):
-        _replace(place.with_name(f"{place.name}.{kind}.npy"), partial(np.save, arr=array))
+        path = place.with_name(f"{place.name}.{kind}.npy")
+        replace_whole(path, partial(np.save, arr=array), ".npy")
     return " ".join(map(str, spacing))
 
 

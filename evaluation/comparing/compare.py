@@ -17,16 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.comparing.intervals import (
-    BOOTSTRAPS,
-    SEED,
-    Members,
-    groups_of_kinds,
-    paired_interval,
-)
+from evaluation.comparing.intervals import BOOTSTRAPS, SEED, Members, paired_interval
 from evaluation.comparing.pairing import Pair, pair_up, strata
 from evaluation.comparing.written import as_csv_text, write_three
 from evaluation.errors import UsageError
+from evaluation.ranking.bootstrap import groups_of_kinds, lone_remark
 from evaluation.ranking.groups import read_groups
 from evaluation.ranking.paired_tests import test_pairs
 from evaluation.ranking.score_matrix import Floats
@@ -92,7 +87,8 @@ def execute(args: argparse.Namespace) -> int:
         for part, cases in strata(pair).items()
         for metric in METRICS
     ]
-    text = as_text(pair, found, lone_strata(pair, groups))
+    strata_of_all = groups_of_kinds(_members(pair.cases, groups), _kinds_of(pair, pair.cases))
+    text = as_text(pair, found, lone_remark(strata_of_all))
     content = {
         "schema": SCHEMA,
         "a": pair.one.folder.name,
@@ -124,8 +120,7 @@ def difference_of(
     better_low = -both if metric in HIGH_IS_BETTER else both
     tests = test_pairs(better_low, members, alpha)
     change = np.round(better_low[1] - better_low[0], 10)
-    kinds = _strata_of(pair, list(values))
-    ends = paired_interval(both[1] - both[0], members, kinds, alpha)
+    ends = paired_interval(both[1] - both[0], members, _kinds_of(pair, values), alpha)
     low, high = (None if end is None else _rounded(end) for end in ends)
     return Difference(
         part=part,
@@ -208,27 +203,14 @@ def _values(pair: Pair, case: str, metric: str) -> tuple[float, float] | None:
     return None if one is None or other is None else (one, other)
 
 
-def _strata_of(pair: Pair, cases: list[str]) -> list[str]:
+def _kinds_of(pair: Pair, cases: Iterable[str]) -> list[tuple[str, int]]:
     rows = pair.one.rows
-    return [f"{rows[case].modality} {rows[case].dimensions}" for case in cases]
+    return [(rows[case].modality, rows[case].dimensions or 0) for case in cases]
 
 
 def _members(cases: Iterable[str], groups: Mapping[str, str]) -> Members:
     """Return the number of each case's group; without one a case is a group of its own."""
     return np.unique([groups.get(case, f"case {case}") for case in cases], return_inverse=True)[1]
-
-
-def lone_strata(pair: Pair, groups: Mapping[str, str]) -> str:
-    """Return a sentence on the modalities that no draw can vary; empty where all can be."""
-    cases = list(pair.cases)
-    strata = groups_of_kinds(_members(cases, groups), _strata_of(pair, cases))
-    lone = sum(len(of_kind) < 2 for of_kind in strata)
-    if not lone:
-        return ""
-    return (
-        f"{lone} of {len(strata)} modalities (2D and 3D apart) have one case, or one patient "
-        "group, which bootstrap samples cannot vary: intervals over all are too narrow"
-    )
 
 
 def _ratio(both: Floats) -> float | None:

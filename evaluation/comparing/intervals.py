@@ -6,8 +6,11 @@ every sample has as many of each as the data.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from evaluation.ranking.bootstrap import groups_of_kinds
 from evaluation.ranking.score_matrix import Floats
 
 BOOTSTRAPS = 2000
@@ -18,9 +21,8 @@ Members = np.ndarray[tuple[int], np.dtype[np.intp]]
 
 
 def paired_interval(
-    differences: Floats, members: Members, kinds: list[str],
-    alpha: float,
-) -> tuple[float | None, float | None]:  # fmt: skip
+    differences: Floats, members: Members, kinds: Sequence[tuple[str, int]], alpha: float
+) -> tuple[float | None, float | None]:
     """Return the percentile interval of the mean, drawing groups apart for each kind of case; none
     where no kind has two groups, for no draw differs from another then."""
     strata = groups_of_kinds(members, kinds)
@@ -35,14 +37,3 @@ def paired_interval(
         number += sizes[drawn].sum(axis=1)
     low, high = np.quantile(total / number, [alpha / 2, 1 - alpha / 2])
     return float(low), float(high)
-
-
-def groups_of_kinds(members: Members, kinds: list[str]) -> list[Members]:
-    """Return the groups that have cases of the same kinds, for each such set of kinds."""
-    kind_of: dict[int, tuple[str, ...]] = {}
-    for group, kind in zip(members.tolist(), kinds, strict=True):
-        kind_of[group] = tuple(sorted({*kind_of.get(group, ()), kind}))
-    return [
-        np.flatnonzero([kind_of[group] == kinds_of_group for group in range(len(kind_of))])
-        for kinds_of_group in sorted(set(kind_of.values()))
-    ]

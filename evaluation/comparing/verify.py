@@ -26,7 +26,7 @@ from evaluation.ranking.results import RANK_FILE, as_json, read_ranking
 from evaluation.ranking.tables import as_csv, as_markdown
 from evaluation.running.outcomes import Status
 from evaluation.running.ranking_rules import parse_rules
-from evaluation.running.records import CaseRecord, read_records
+from evaluation.running.records import CaseRecord, last_records, read_records
 from evaluation.running.run_folder import TeamFolder
 from evaluation.scoring.case_scores import score_task
 from evaluation.scoring.score_tables import NO_TRUTH, NOT_RUN, OK, ScoreRow, scored_teams
@@ -120,8 +120,9 @@ def check_rows(run: Path) -> Iterator[Check]:
     """Compare every row of every scores.csv with the record of its case."""
     teams = scored_teams(run)
     folders = {team: TeamFolder(run / team) for team in teams}
-    records = {team: folder.counting_records() for team, folder in folders.items()}
-    expected = {r.case for folder in folders.values() for r in read_records(folder.records)}
+    written = {team: read_records(folder.records) for team, folder in folders.items()}
+    records = {team: last_records(folders[team].own_of(own)) for team, own in written.items()}
+    expected = {record.case for own in written.values() for record in own}
     for team, rows in teams.items():
         cases = [row.case for row in rows]
         lost = len(expected - set(cases)) + len(cases) - len(set(cases))

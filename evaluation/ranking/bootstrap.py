@@ -8,6 +8,8 @@ another order of them, is judged on the same samples.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,24 +34,41 @@ def draw_samples(matrix: ScoreMatrix, samples: int, seed: int) -> Counts:
     return counts[:, member]
 
 
-def count_strata(matrix: ScoreMatrix) -> tuple[int, int]:
-    """Return how many strata have one group alone, which no sample can vary; and all strata."""
+def remark_on_strata(matrix: ScoreMatrix) -> str:
+    """Return what is to be known of the strata of some scores; empty where there is nothing."""
     _, member = np.unique(matrix.groups, return_inverse=True)
-    sizes = [len(groups) for groups in _strata(matrix, member)]
-    return sizes.count(1), len(sizes)
+    return lone_remark(_strata(matrix, member))
 
 
 def _strata(matrix: ScoreMatrix, member: NDArray[np.intp]) -> list[NDArray[np.int64]]:
     """Return the groups of each stratum, in the order of the strata's names."""
-    kinds: dict[int, set[tuple[str, int]]] = {}
-    for group, modality, dimensions in zip(
-        member.tolist(), matrix.modalities.tolist(), matrix.dimensions.tolist(), strict=True
-    ):
-        kinds.setdefault(group, set()).add((modality, dimensions))
+    kinds = zip(matrix.modalities.tolist(), matrix.dimensions.tolist(), strict=True)
+    return groups_of_kinds(member, list(kinds))
+
+
+def groups_of_kinds(
+    member: NDArray[np.intp], kinds: Sequence[tuple[str, int]]
+) -> list[NDArray[np.int64]]:
+    """Return the groups that have cases of the same kinds (modality, dimensions), for each such set
+    of kinds in their order; `member` and `kinds` are of the cases."""
+    kinds_of: dict[int, set[tuple[str, int]]] = {}
+    for group, kind in zip(member.tolist(), kinds, strict=True):
+        kinds_of.setdefault(group, set()).add(kind)
     strata: dict[tuple[tuple[str, int], ...], list[int]] = {}
-    for group, kind in sorted(kinds.items()):
-        strata.setdefault(tuple(sorted(kind)), []).append(group)
+    for group, own in sorted(kinds_of.items()):
+        strata.setdefault(tuple(sorted(own)), []).append(group)
     return [np.array(groups) for _, groups in sorted(strata.items())]
+
+
+def lone_remark(strata: Sequence[NDArray[np.int64]]) -> str:
+    """Return a sentence on strata of one group, which no sample can vary; empty without any."""
+    lone = sum(len(groups) < 2 for groups in strata)
+    if not lone:
+        return ""
+    return (
+        f"{lone} of {len(strata)} modalities (2D and 3D apart) have one case, or one patient "
+        "group, which bootstrap samples cannot vary: the intervals are too narrow"
+    )
 
 
 def place_interval(places: NDArray[np.int64], alpha: float) -> Interval:

@@ -16,7 +16,7 @@ from typing import Any
 
 from evaluation.dataset import digest_of
 from evaluation.errors import RankError
-from evaluation.ranking.bootstrap import count_strata
+from evaluation.ranking.bootstrap import remark_on_strata
 from evaluation.ranking.groups import read_groups
 from evaluation.ranking.leaderboard import build_boards
 from evaluation.ranking.results import METRICS, RANK_FILE, Ranking, as_json
@@ -179,12 +179,8 @@ def _warnings(
         )
     elif not any(_hardware(facts).values()):
         found.append("the hardware of no case is recorded: seconds are compared all the same")
-    lone, strata = count_strata(matrix)
-    if lone:
-        found.append(
-            f"{lone} of {strata} modalities (2D and 3D apart) have one case, or one patient group, "
-            "which bootstrap samples cannot vary: the intervals are too narrow"
-        )
+    if remark := remark_on_strata(matrix):
+        found.append(remark)
     tolerances = sorted({row.tolerance for rows in scores.values() for row in rows})
     if len(tolerances) > 1:
         shown = ", ".join(f"{tolerance:g}" for tolerance in tolerances)

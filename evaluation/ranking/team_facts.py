@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from evaluation.dataset import digest_of
-from evaluation.errors import RankError, UsageError
+from evaluation.errors import RankError, RecordError, UsageError
 from evaluation.ranking.score_matrix import FailureValues
 from evaluation.running.ranking_rules import RankingRules, parse_rules
 from evaluation.running.run_folder import TeamFolder
@@ -33,7 +31,10 @@ class TeamFacts:
 def read_facts(folder: Path) -> TeamFacts:
     """Read team.json and records of a team; raises RankError when one is damaged."""
     places = TeamFolder(folder)
-    description = _description(places.description)
+    try:
+        description = places.read_description()
+    except RecordError as error:
+        raise RankError(str(error)) from error
     protocol = description.get("protocol", {})
     try:
         failure = FailureValues(
@@ -54,18 +55,6 @@ def read_facts(folder: Path) -> TeamFacts:
         rules=rules,
         hardware=_hardware(places, description.get("host")),
     )
-
-
-def _description(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RankError(f"{path}: expected JSON, found: {error}") from error
-    if not isinstance(content, dict):
-        raise RankError(f"{path}: expected an object, found a list or value")
-    return content
 
 
 def _hardware(places: TeamFolder, host: object) -> dict[str, str]:

@@ -9,14 +9,13 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from evaluation.errors import ReportError
 from evaluation.ranking.results import RANK_FILE, Board, Ranking, read_ranking
 from evaluation.report.grid import ScoreGrid, build_grid
 from evaluation.running.carried_state import summarise_carried
 from evaluation.running.measuring import drift, read_ticks
-from evaluation.running.records import CaseRecord, last_records
+from evaluation.running.records import CaseRecord, last_records, read_records
 from evaluation.running.run_folder import TeamFolder
 from evaluation.scoring.score_tables import SCORES_FILE, ScoreRow, scored_teams
 
@@ -109,16 +108,9 @@ def gather(runs: Sequence[Path], leaderboard: Path) -> ReportData:
 def read_team(folder: Path) -> TeamInfo:
     """Read how a team was run; a run without team.json is reported as unknown, not refused."""
     places = TeamFolder(folder)
-    description: dict[str, Any] = {}
-    if places.description.is_file():
-        try:
-            description = json.loads(places.description.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ReportError(f"{places.description}: expected JSON, found: {error}") from error
-        if not isinstance(description, dict):
-            raise ReportError(f"{places.description}: expected an object, found a list or value")
+    description = places.read_description()
     start_up = description.get("start_up")
-    records = places.own_records()
+    records = places.own_of(read_records(places.records))
     last = last_records(records)
     carried = summarise_carried(last.values())
     if carried:

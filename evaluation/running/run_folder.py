@@ -18,6 +18,7 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,25 +75,39 @@ class TeamFolder:
         """Return the place of a case's log."""
         return self.path / "logs" / f"{case}.log"
 
-    def own_records(self) -> list[CaseRecord]:
-        """Return the records of what ``team.json`` says was run, in their order.
+    def read_description(self) -> dict[str, Any]:
+        """Return what ``team.json`` says; nothing where there is none.
+
+        Raises RecordError when it is no object.
+        """
+        path = self.description
+        if not path.is_file():
+            return {}
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RecordError(f"{path}: expected JSON, found: {error}") from error
+        if not isinstance(content, dict):
+            raise RecordError(f"{path}: expected an object, found a list or value")
+        return content
+
+    def own_of(self, records: Iterable[CaseRecord]) -> list[CaseRecord]:
+        """Return those of the team's records that are of what ``team.json`` says was run.
 
         Where a team was run again with another image or protocol and was stopped, others are left
         from before, and masks with them. All records where nothing says what was run.
-
-        Raises RecordError when ``team.json`` is no object.
         """
-        run = _description_of(self.description)
+        run = self.read_description()
         ours = (run.get("digest"), run.get("protocol_sha256"))
         return [
             record
-            for record in read_records(self.records)
+            for record in records
             if ours[0] in (None, record.submission) and ours[1] in (None, record.protocol_sha256)
         ]
 
     def counting_records(self) -> dict[str, CaseRecord]:
         """Return the record that counts for each case, the last of its own, by case name."""
-        return last_records(self.own_records())
+        return last_records(self.own_of(read_records(self.records)))
 
     def create(self) -> None:
         """Make the folders."""
@@ -150,19 +165,6 @@ def is_abandoned(lock: Path) -> bool:
         return _lock(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _description_of(path: Path) -> dict[str, Any]:
-    """Return what a ``team.json`` says; nothing where there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: expected JSON, found: {error}") from error
-    if not isinstance(content, dict):
-        raise RecordError(f"{path}: expected an object, found a list or value")
-    return content
 
 
 def _lock(descriptor: int) -> bool:

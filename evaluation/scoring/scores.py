@@ -25,7 +25,7 @@ from pathlib import Path
 from evaluation.dataset import modality_of
 from evaluation.errors import ScoreError, UsageError, instead_of_folder
 from evaluation.progress import Progress
-from evaluation.running.records import read_records
+from evaluation.running.records import last_records, read_records
 from evaluation.running.run_folder import TeamFolder
 from evaluation.scoring.case_scores import CaseRows, CaseTask, FailureScores, score_task
 from evaluation.scoring.labelmaps import truth_cases, truth_file
@@ -178,11 +178,12 @@ def plan(
         raise ScoreError(f"{run}: expected a run folder, found {instead_of_folder(run)}")
     folders = {path.name: TeamFolder(path) for path in sorted(run.iterdir()) if path.is_dir()}
     folders = {name: folder for name, folder in folders.items() if folder.records.is_file()}
-    seen = {r.case: r for folder in folders.values() for r in read_records(folder.records)}
+    records = {team: read_records(folder.records) for team, folder in folders.items()}
+    seen = {record.case: record for own in records.values() for record in own}
     if not seen:
         raise ScoreError(f"{run}: expected TEAM/records.jsonl with records, found none")
     failures = {team: failure_scores(folder) for team, folder in folders.items()}
-    teams = {team: folder.counting_records() for team, folder in folders.items()}
+    teams = {team: last_records(folders[team].own_of(own)) for team, own in records.items()}
     return [
         CaseTask(
             case=name,
