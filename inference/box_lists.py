@@ -100,7 +100,7 @@ def _read_list(path: Path) -> dict[str, Any] | None:
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a mark first
         return _of_json(text) if path.suffix == ".json" else _of_csv(text)
-    except (OSError, ValueError, TypeError, csv.Error) as error:
+    except (OSError, ValueError, TypeError, RecursionError, csv.Error) as error:
         raise CaseError(f"{path.name}: expected boxes (json or csv), found: {error}") from error
 
 

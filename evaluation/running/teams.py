@@ -123,12 +123,16 @@ def archived_image(path: Path) -> ArchivedImage:
         with tarfile.open(path, "r:*") as archive:
             member = archive.extractfile("manifest.json")
             images = json.load(member) if member else None
-    except (OSError, EOFError, KeyError, ValueError, tarfile.TarError) as error:
+    except (OSError, EOFError, KeyError, ValueError, RecursionError, tarfile.TarError) as error:
         raise TeamError(f"{path}: expected a docker save archive, found: {error}") from error
     if not isinstance(images, list) or len(images) != 1 or not isinstance(images[0], dict):
         count = len(images) if isinstance(images, list) else "no list of"
         raise TeamError(f"{path}: expected one image in manifest.json, found {count} images")
     tags = images[0].get("RepoTags") or [""]
+    if not isinstance(tags, list):
+        raise TeamError(
+            f"{path}: expected a list of RepoTags in manifest.json, found {type(tags).__name__}"
+        )
     config = Path(str(images[0].get("Config", ""))).name.removesuffix(".json")
     is_digest = re.fullmatch(r"[0-9a-f]{64}", config) is not None
     if not tags[0] and not is_digest:

@@ -180,6 +180,7 @@ def test_a_list_of_the_folder_that_names_no_file_is_a_wrong_call(
         ("[[1, 2, 3, 4]]", "rows of 6 numbers"),
         ('[[1, 2, 3, "a", 5, 6]]', "rows of 6 numbers"),
         ("[[1, 2, 3", "expected boxes"),
+        ("[" * 100_000, "expected boxes"),
         ("[[90, 0, 0, 95, 5, 5]]", "inside"),
         ("[[9, 0, 0, 5, 5, 5]]", "minima not above maxima"),
     ],

@@ -30,7 +30,7 @@ Factory = Callable[..., Any]
 
 
 def archive_with(manifest: object, path: Path) -> Path:
-    content = json.dumps(manifest).encode()
+    content = manifest if isinstance(manifest, bytes) else json.dumps(manifest).encode()
     with tarfile.open(path, "w") as tar:
         info = tarfile.TarInfo("manifest.json")
         info.size = len(content)
@@ -86,7 +86,10 @@ def test_an_archive_without_tag_is_known_by_its_configuration(tmp_path: Path, co
     assert found == ArchivedImage("", f"sha256:{digest}")
 
 
-@pytest.mark.parametrize("manifest", [[], {}, [{}, {}], [{"RepoTags": []}], ["x"]])
+@pytest.mark.parametrize(
+    "manifest",
+    [[], {}, [{}, {}], [{"RepoTags": []}], ["x"], [{"RepoTags": {"a": 1}}], b"[" * 100_000],
+)
 def test_an_archive_must_hold_one_image(tmp_path: Path, manifest: object) -> None:
     with pytest.raises(TeamError, match="a.tar: expected"):
         archived_image(archive_with(manifest, tmp_path / "a.tar"))
